@@ -1,0 +1,143 @@
+import { createHash } from "node:crypto";
+import { createWriteStream } from "node:fs";
+import { link, rename, rm } from "node:fs/promises";
+import { pipeline } from "node:stream/promises";
+import {
+  deleteArtifact,
+  getArtifact,
+  keepArtifact,
+  linkArtifact,
+  listArtifacts,
+  type Artifact,
+  type ArtifactLink,
+} from "#contract/artifact.ts";
+import { LIMITS } from "#contract/limits.ts";
+import { Problem } from "#contract/problem.ts";
+import { call, chunksOf, newClient, openLink, type Client, type ClientOptions } from "./client.ts";
+import { readAs, type Content, type Format } from "./read.ts";
+
+interface Options extends ClientOptions {
+  signal?: AbortSignal | undefined;
+}
+
+/** Keeping files of one sandbox outside of it, so that they outlive it. */
+export class SandboxArtifacts {
+  readonly #client: Client;
+  readonly #sandboxId: string;
+
+  constructor(client: Client, sandboxId: string) {
+    this.#client = client;
+    this.#sandboxId = sandboxId;
+  }
+
+  /** Keeps a file under its own name or the one given. */
+  async keep(
+    path: string,
+    options: { name?: string | undefined; mediaType?: string | undefined; signal?: AbortSignal | undefined } = {},
+  ): Promise<Artifact> {
+    const { signal, ...rest } = options;
+    return await call(this.#client, keepArtifact, { params: { sandboxId: this.#sandboxId }, body: { path, ...rest }, signal });
+  }
+
+  async list(options: { signal?: AbortSignal | undefined } = {}): Promise<Artifact[]> {
+    return await collect(this.#client, { sandboxId: this.#sandboxId }, options.signal);
+  }
+}
+
+/** Everything the project has kept, whichever sandbox it came from. */
+export const Artifacts = {
+  list: listKept,
+  get: getKept,
+  link: linkKept,
+  download: downloadKept,
+  save: saveKept,
+  remove: removeKept,
+};
+
+/** Newest first, all pages. */
+async function listKept(options: Options & { sandboxId?: string | undefined; taskId?: string | undefined } = {}): Promise<Artifact[]> {
+  return await collect(newClient(options), { sandboxId: options.sandboxId, taskId: options.taskId }, options.signal);
+}
+
+async function getKept(artifactId: string, options: Options = {}): Promise<Artifact> {
+  return await call(newClient(options), getArtifact, { params: { artifactId }, signal: options.signal });
+}
+
+/** A download that needs no key until it expires. */
+async function linkKept(artifactId: string, options: Options & { lifetimeMs?: number | undefined } = {}): Promise<ArtifactLink> {
+  const { lifetimeMs, signal } = options;
+  return await call(newClient(options), linkArtifact, { params: { artifactId }, body: { lifetimeMs }, signal });
+}
+
+/** The bytes, checked against their hash; a stream is checked at its end. */
+async function downloadKept<F extends Format = "bytes">(
+  artifactId: string,
+  options: Options & { format?: F | undefined } = {},
+): Promise<Content<F>> {
+  const { chunks } = await opened(artifactId, options);
+  return await readAs(chunks, options.format ?? ("bytes" as F));
+}
+
+/**
+ * Writes the bytes to a local file, which appears only when they are complete and their hash is right. A file that is
+ * there already is an error, unless it is to be replaced.
+ */
+async function saveKept(artifactId: string, file: string, options: Options & { replace?: boolean | undefined } = {}): Promise<Artifact> {
+  const { artifact, chunks } = await opened(artifactId, options);
+  const partial = `${file}.${process.pid}.partial`;
+  try {
+    await pipeline(chunks, createWriteStream(partial, { flags: "wx" }));
+    if (options.replace) await rename(partial, file);
+    else await link(partial, file);
+  } catch (error) {
+    throw isExisting(error)
+      ? new Problem("already_exists", { detail: `There is a file ${file} already`, next: "Name another file." }, error)
+      : error;
+  } finally {
+    await rm(partial, { force: true });
+  }
+  return artifact;
+}
+
+function isExisting(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EEXIST";
+}
+
+async function removeKept(artifactId: string, options: Options = {}): Promise<void> {
+  await call(newClient(options), deleteArtifact, { params: { artifactId }, signal: options.signal });
+}
+
+async function opened(artifactId: string, options: Options): Promise<{ artifact: Artifact; chunks: AsyncGenerator<Uint8Array, void> }> {
+  const client = newClient(options);
+  const { signal } = options;
+  const params = { artifactId };
+  const artifact = await call(client, getArtifact, { params, signal });
+  const { url } = await call(client, linkArtifact, { params, body: {}, signal });
+  const response = await openLink(client, url, signal);
+  return { artifact, chunks: verified(chunksOf(client, response, signal), artifact) };
+}
+
+async function* verified(chunks: AsyncIterable<Uint8Array>, artifact: Artifact): AsyncGenerator<Uint8Array, void> {
+  const hash = createHash("sha256");
+  for await (const chunk of chunks) {
+    hash.update(chunk);
+    yield chunk;
+  }
+  if (hash.digest("hex") === artifact.sha256) return;
+  throw new Problem("internal", { detail: `What came for ${artifact.name} is not what was kept`, next: "Download it again." });
+}
+
+async function collect(
+  client: Client,
+  filter: { sandboxId?: string | undefined; taskId?: string | undefined },
+  signal: AbortSignal | undefined,
+): Promise<Artifact[]> {
+  const items: Artifact[] = [];
+  let after: string | undefined;
+  do {
+    const page = await call(client, listArtifacts, { query: { ...filter, after, limit: LIMITS.pageMax }, signal });
+    items.push(...page.items);
+    after = page.next;
+  } while (after !== undefined);
+  return items;
+}

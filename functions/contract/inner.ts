@@ -1,0 +1,32 @@
+import { operation } from "./operation.ts";
+
+/** Says that the core itself asks; whatever a client sends under this name stays at the door. */
+export const INNER_HEADER = "cleanroom-inner";
+
+/** Beside a snapshot's bytes: how many entries it has, and how many things could not be kept. */
+export const FILES_HEADER = "snapshot-files";
+export const SKIPPED_HEADER = "snapshot-skipped";
+
+export const SNAPSHOT_MEDIA_TYPE = "application/x-tar";
+
+/** All files of the user as one tar, in an order that equal files always have. Only the core asks for it. */
+export const readSnapshot = operation({
+  id: "readSnapshot",
+  method: "get",
+  path: "/snapshot",
+  summary: "Every file of the user, as a tar",
+  status: 200,
+  streams: { response: SNAPSHOT_MEDIA_TYPE },
+  errors: ["route_not_found", "body_too_large"],
+});
+
+/** Makes the files of the user those of a tar. Only the core asks for it, of a sandbox that nobody has yet. */
+export const writeSnapshot = operation({
+  id: "writeSnapshot",
+  method: "put",
+  path: "/snapshot",
+  summary: "Replace every file of the user by those of a tar",
+  streams: { request: SNAPSHOT_MEDIA_TYPE },
+  status: 204,
+  errors: ["route_not_found", "invalid_archive", "disk_full"],
+});

@@ -1,0 +1,254 @@
+import {
+  type Action,
+  type ActionDetails,
+  ActionKind,
+  type ActionLog,
+  type ActionQuery,
+  type DroppedActions,
+  type NewAction,
+} from "#contract/action.ts";
+import { newId } from "#contract/id.ts";
+import { LIMITS } from "#contract/limits.ts";
+import { Problem } from "#contract/problem.ts";
+import type { Project } from "#contract/project.ts";
+import { keepBody } from "./artifacts.ts";
+import { masked } from "./masking.ts";
+import type { Platform, Row } from "./ports.ts";
+import { ownRow, rowKey, SANDBOXES, type SandboxRow, unlessConflict } from "./sandbox-rows.ts";
+
+const ACTIONS = "actions";
+const LOGS = "action-logs";
+/** Logs that still have to be kept outside, by sandbox. */
+export const OPEN_LOGS = "action-logs-open";
+const COUNTS = "action-counts";
+const SCREENSHOTS = "screenshots";
+const DETAILS = 20;
+const PAGE = 200;
+const PAGES_READ = 20;
+/** How long after its end something may still be written down of a sandbox: what was under way is told a moment later. */
+const LATE_MS = 5_000;
+
+/** Whose action it is. */
+export interface Whose {
+  projectId: string;
+  sandboxId: string;
+  taskId: string;
+}
+
+/** What says that a sandbox has a log. `artifactId` is chosen before the log is kept, and `kept` once it was. */
+interface LogRow extends Whose {
+  openedAtMs: number;
+  artifactId?: string;
+  kept?: boolean;
+}
+
+interface ActionRow {
+  action: Action;
+  mediaType?: string;
+}
+
+/** Writes down one action. What looks like a secret in it is masked, and what the log has no room for is counted. */
+export async function recordAction(platform: Platform, whose: Whose, action: NewAction): Promise<void> {
+  await recordActions(platform, whose, [action]);
+}
+
+/**
+ * The same for several, in their order, with how many more there were that nobody kept. What comes after the sandbox
+ * has ended is let go: its log may have been kept already.
+ */
+export async function recordActions(
+  platform: Platform,
+  whose: Whose,
+  actions: readonly NewAction[],
+  missed: DroppedActions = {},
+): Promise<void> {
+  const key = rowKey(whose.projectId, whose.sandboxId);
+  const sandbox = await platform.recent.get<SandboxRow>(SANDBOXES, key);
+  if (!sandbox || isOver(platform, sandbox.value)) return;
+  const log = (await platform.recent.get<LogRow>(LOGS, key)) ?? (await openLog(platform, key, whose));
+  if (log.value.artifactId !== undefined) return;
+  for (const [kind, count] of Object.entries(missed)) if (count > 0) await platform.tables.add(COUNTS, `${key}/dropped/${kind}`, count);
+  const ids = idsOf(actions.map(({ atMs }) => atMs ?? platform.clock.now()));
+  for (const [at, action] of actions.entries()) await record(platform, key, ids[at] ?? newId(platform.clock.now()), action);
+}
+
+/** A page of a sandbox's log, newest first. A filter that finds little may answer a short page with `next`. */
+export async function listActions(
+  platform: Platform,
+  project: Pick<Project, "id">,
+  sandboxId: string,
+  query: ActionQuery,
+): Promise<ActionLog> {
+  const { value: sandbox } = await ownRow(platform, project, sandboxId);
+  const key = rowKey(project.id, sandboxId);
+  const log = await platform.tables.get<LogRow>(LOGS, key);
+  const head = {
+    sandboxId,
+    taskId: sandbox.taskId,
+    dropped: await droppedOf(platform, key),
+    ...(log?.value.kept && log.value.artifactId !== undefined ? { artifactId: log.value.artifactId } : {}),
+  };
+  const items: Action[] = [];
+  let cursor = query.after === undefined ? undefined : `${key}/${query.after}`;
+  for (let pages = 0; pages < PAGES_READ; pages += 1) {
+    const page = { limit: PAGE, descending: true, ...(cursor === undefined ? {} : { after: cursor }) };
+    const rows = await platform.tables.range<ActionRow>(ACTIONS, `${key}/`, page);
+    for (const row of rows) {
+      const wanted = query.kind === undefined || row.value.action.kind === query.kind;
+      if (wanted && items.length === query.limit) return { items, next: idOf(cursor ?? ""), ...head };
+      if (wanted) items.push(row.value.action);
+      cursor = row.key;
+    }
+    if (rows.length < PAGE) return { items, ...head };
+  }
+  return { items, ...(cursor === undefined ? {} : { next: idOf(cursor) }), ...head };
+}
+
+/** Opens the small picture of one action. */
+export async function openActionScreenshot(
+  platform: Platform,
+  project: Pick<Project, "id">,
+  sandboxId: string,
+  actionId: string,
+): Promise<{ mediaType: string; sizeBytes: number; body: ReadableStream<Uint8Array> }> {
+  await ownRow(platform, project, sandboxId);
+  const notFound = new Problem("action_not_found", { detail: `No picture of the action ${actionId}`, sandboxId, actionId });
+  if (!/^[0-9A-Z]{26}$/.test(actionId)) throw notFound;
+  const key = `${rowKey(project.id, sandboxId)}/${actionId}`;
+  const row = await platform.tables.get<ActionRow>(ACTIONS, key);
+  const found = row?.value.mediaType === undefined ? undefined : await platform.objects.get(screenshotKey(key));
+  if (!row || !found) throw notFound;
+  return { mediaType: row.value.mediaType ?? "", sizeBytes: found.info.sizeBytes, body: found.body };
+}
+
+/**
+ * Keeps the log of a sandbox that has ended as an artifact, one line of JSON for each action. What says so is chosen
+ * first and by one, so that keeping it twice, or again after a crash, is keeping it once. False while it is too early.
+ */
+export async function keepLog(platform: Platform, key: string): Promise<boolean> {
+  const log = await platform.tables.get<LogRow>(LOGS, key);
+  const sandbox = await platform.tables.get<SandboxRow>(SANDBOXES, key);
+  if (sandbox && !isOver(platform, sandbox.value)) return false;
+  if (log && sandbox && !log.value.kept) {
+    const { artifactId = newId(platform.clock.now()) } = log.value;
+    const chosen = await platform.tables.put<LogRow>(LOGS, key, { ...log.value, artifactId }, { ifVersion: log.version });
+    const { projectId, sandboxId, taskId } = chosen.value;
+    const about = { id: artifactId, sandboxId, taskId, name: "actions.jsonl", mediaType: "application/jsonl", path: "" };
+    await keepBody(platform, projectId, about, linesOf(everyAction(platform, key), await droppedOf(platform, key)));
+    await platform.tables.put<LogRow>(LOGS, key, { ...chosen.value, kept: true }, { ifVersion: chosen.version });
+  }
+  await platform.tables.remove(OPEN_LOGS, key);
+  return true;
+}
+
+/** What lets the sweep find the log comes first. */
+async function openLog(platform: Platform, key: string, whose: Whose): Promise<Row<LogRow>> {
+  const { projectId, sandboxId, taskId } = whose;
+  const log: LogRow = { projectId, sandboxId, taskId, openedAtMs: platform.clock.now() };
+  const known = await platform.tables.get<LogRow>(LOGS, key);
+  if (known) return known;
+  await platform.tables.put(OPEN_LOGS, key, { openedAtMs: log.openedAtMs });
+  const opened = await unlessConflict(platform.tables.put<LogRow>(LOGS, key, log, { ifVersion: "absent" }));
+  return opened ?? (await platform.tables.get<LogRow>(LOGS, key)) ?? { key, version: 1, value: log };
+}
+
+function isOver(platform: Platform, { state, endedAtMs = 0 }: SandboxRow): boolean {
+  return state === "ended" && endedAtMs + LATE_MS < platform.clock.now();
+}
+
+function linesOf(actions: AsyncIterable<Action>, dropped: DroppedActions): ReadableStream<Uint8Array> {
+  async function* lines(): AsyncGenerator<Uint8Array> {
+    for await (const action of actions) yield Buffer.from(`${JSON.stringify(action)}\n`);
+    if (Object.keys(dropped).length > 0) yield Buffer.from(`${JSON.stringify({ dropped })}\n`);
+  }
+  return ReadableStream.from(lines());
+}
+
+/** How many of each kind were not kept. */
+async function droppedOf(platform: Platform, key: string): Promise<DroppedActions> {
+  const prefix = `${key}/dropped/`;
+  const rows = await platform.tables.range<number>(COUNTS, prefix, { limit: ActionKind.options.length });
+  return Object.fromEntries(rows.map((row: Row<number>) => [row.key.slice(prefix.length), row.value]));
+}
+
+/** The actions of a sandbox, oldest first. */
+async function* everyAction(platform: Platform, key: string): AsyncGenerator<Action> {
+  let after: string | undefined;
+  for (;;) {
+    const rows = await platform.tables.range<ActionRow>(ACTIONS, `${key}/`, { limit: PAGE, ...(after === undefined ? {} : { after }) });
+    for (const row of rows) yield row.value.action;
+    after = rows.at(-1)?.key;
+    if (rows.length < PAGE) return;
+  }
+}
+
+async function record(platform: Platform, sandbox: string, id: string, given: NewAction): Promise<void> {
+  const { kind, by, atMs = platform.clock.now(), url, screenshot } = given;
+  // Each kind has room of its own, so that a page that fills one with noise hides nothing of the others.
+  if (!(await counted(platform, `${sandbox}/kept/${kind}`, LIMITS.actionsPerKind))) {
+    await platform.tables.add(COUNTS, `${sandbox}/dropped/${kind}`, 1);
+    return;
+  }
+  const key = `${sandbox}/${id}`;
+  const pictured = screenshot !== undefined && (await keepScreenshot(platform, sandbox, key, screenshot));
+  const action: Action = {
+    id,
+    kind,
+    at: new Date(atMs).toISOString(),
+    by,
+    summary: shown(given.summary),
+    ...(url === undefined ? {} : { url: shown(url) }),
+    details: shownDetails(given.details ?? {}),
+    screenshot: pictured,
+  };
+  const row: ActionRow = { action, ...(pictured ? { mediaType: screenshot.mediaType } : {}) };
+  await platform.tables.put<ActionRow>(ACTIONS, key, row);
+}
+
+async function keepScreenshot(
+  platform: Platform,
+  sandbox: string,
+  key: string,
+  { bytes, mediaType }: NonNullable<NewAction["screenshot"]>,
+): Promise<boolean> {
+  if (bytes.byteLength > LIMITS.actionScreenshotBytes) return false;
+  if (!(await counted(platform, `${sandbox}/${SCREENSHOTS}`, LIMITS.actionScreenshots))) return false;
+  const body = new Blob([Buffer.from(bytes)]).stream();
+  await platform.objects.put(screenshotKey(key), body, { maxBytes: LIMITS.actionScreenshotBytes, mediaType });
+  return true;
+}
+
+async function counted(platform: Platform, key: string, ceiling: number): Promise<boolean> {
+  try {
+    await platform.tables.add(COUNTS, key, 1, { ceiling });
+    return true;
+  } catch (error) {
+    if (error instanceof Problem && error.code === "quota_exceeded") return false;
+    throw error;
+  }
+}
+
+/** Ids that sort as their actions came, also those of one moment. */
+function idsOf(moments: readonly number[]): string[] {
+  return moments.map((atMs) => newId(atMs)).toSorted();
+}
+
+function idOf(key: string): string {
+  return key.slice(key.lastIndexOf("/") + 1);
+}
+
+function screenshotKey(key: string): string {
+  return `actions/${key}`;
+}
+
+/** A text as it is kept: bounded before it is searched for secrets, so that a long one takes no longer. */
+function shown(text: string): string {
+  const most = LIMITS.actionTextChars;
+  const whole = masked(text.slice(0, 2 * most).toWellFormed());
+  return whole.length > most || text.length > 2 * most ? `${whole.slice(0, most)}…` : whole;
+}
+
+function shownDetails(details: ActionDetails): ActionDetails {
+  const entries = Object.entries(details).slice(0, DETAILS);
+  return Object.fromEntries(entries.map(([name, value]) => [name.slice(0, 64), typeof value === "string" ? shown(value) : value]));
+}

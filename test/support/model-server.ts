@@ -1,0 +1,19 @@
+import { fakeDoor, json } from "./fake-door.ts";
+
+/** An OpenAI-compatible endpoint over HTTP: chat answers what a test says, embeddings tell cars from the rest. */
+export async function modelServer(answer: (asked: { system: string; user: string }) => unknown) {
+  return fakeDoor({
+    "POST /v1/chat/completions": async (received, response) => {
+      const { messages } = JSON.parse(received.body.toString()) as { messages: { content: string }[] };
+      const content = answer({ system: messages[0]?.content ?? "", user: messages[1]?.content ?? "" });
+      if (content === undefined) return json(500, { error: { message: "overloaded" } })(received, response);
+      const message = { role: "assistant", content: typeof content === "string" ? content : JSON.stringify(content) };
+      await json(200, { choices: [{ index: 0, message }] })(received, response);
+    },
+    "POST /v1/embeddings": async (received, response) => {
+      const { input } = JSON.parse(received.body.toString()) as { input: string[] };
+      const data = input.map((text, index) => ({ index, embedding: /car|automobile/i.test(text) ? [3, 0.1] : [0.1, 3] }));
+      await json(200, { data })(received, response);
+    },
+  });
+}
