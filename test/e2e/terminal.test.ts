@@ -42,7 +42,7 @@ test("a shell answers on a terminal of its own, as the sandbox's user, with colo
   // It is a process like any other.
   const { items } = (await (await box.inside("GET", "/processes")).json()) as { items: { processId: string; command: string }[] };
   assert.ok(items.some((one) => one.processId === processId && one.command === "bash"));
-  assert.equal((await box.command(`cat /proc/${processId}/oom_score_adj`)).result?.stdout, "500\n");
+  assert.equal((await box.command(`cat /proc/${processId}/oom_score_adj`)).result?.stdout, "1000\n");
   tty.say({ type: "ping" });
   await tty.hears("pong");
 });

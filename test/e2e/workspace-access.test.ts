@@ -101,7 +101,7 @@ print(json.dumps({"found": found, "uid": own["Uid"], "caps": [own["CapPrm"], own
   assert.equal(seen.uid, "1000\t1000\t1000\t1000");
   assert.deepEqual(new Set(seen.caps), new Set(["0000000000000000"]));
   assert.equal(seen.nnp, "1");
-  assert.equal(seen.oom.trim(), "500");
+  assert.equal(seen.oom.trim(), "1000");
   assert.deepEqual(seen.keys, []);
 }
 
