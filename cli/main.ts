@@ -3,6 +3,7 @@ import { clientConfig } from "#infra/config.ts";
 import { artifact } from "./artifact.ts";
 import { helpFor, understand, type Command } from "./command.ts";
 import { audit } from "./audit.ts";
+import { cost } from "./cost.ts";
 import { doctorCommand } from "./doctor.ts";
 import { exec } from "./exec.ts";
 import { EXIT, exitCodeOf, refusal } from "./exit.ts";
@@ -29,6 +30,7 @@ const COMMANDS: readonly Command[] = [
   template,
   artifact,
   trace,
+  cost,
   audit,
   mcp,
   memory,

@@ -3,6 +3,7 @@ export { Sandbox, type CreateOptions, type ListOptions } from "./sandbox.ts";
 export { Artifacts } from "./artifacts.ts";
 export { Memory } from "./memory.ts";
 export { Snapshots } from "./snapshots.ts";
+export { Usage } from "./usage.ts";
 export { Problem } from "#contract/problem.ts";
 export type { ClientOptions } from "./client.ts";
 export type { Execution, ExecutionError, Result, RunCodeOptions } from "./code.ts";
@@ -17,3 +18,4 @@ export type { MemoryEvent, MemoryHit, MemoryRecord, Tombstone } from "#contract/
 export type { ProblemCode } from "#contract/problem.ts";
 export type { Sandbox as SandboxInfo } from "#contract/sandbox.ts";
 export type { Snapshot } from "#contract/snapshot.ts";
+export type { Currency, TaskCost, UsageGroup, UsageLine } from "#contract/usage.ts";

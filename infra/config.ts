@@ -77,6 +77,7 @@ const FunctionEnvironment = z
       .positive()
       .default(LIMITS.streamBytesPerSecond / 2 ** 20),
     CLEANROOM_CONTROL_PER_SECOND: z.coerce.number().positive().default(LIMITS.controlPerSecond),
+    CLEANROOM_USAGE_INTERVAL_S: seconds(60),
     CLEANROOM_MIN_PREPARED: prepared(2),
     CLEANROOM_MAX_PREPARED: prepared(64),
     CLEANROOM_OTLP_ENDPOINT: z.string().default(""),
@@ -122,6 +123,7 @@ export function functionConfig(environment: NodeJS.ProcessEnv = process.env) {
     idleDefaultMs: env.CLEANROOM_IDLE_DEFAULT_S,
     lifeMaxMs: env.CLEANROOM_LIFE_MAX_S,
     quota: { sandboxes: env.CLEANROOM_QUOTA_SANDBOXES, cpu: env.CLEANROOM_QUOTA_CPU, memoryMiB: env.CLEANROOM_QUOTA_MEMORY_MIB },
+    usageIntervalMs: env.CLEANROOM_USAGE_INTERVAL_S,
     scaling: { minPrepared: env.CLEANROOM_MIN_PREPARED, maxPrepared: env.CLEANROOM_MAX_PREPARED },
     /** How much one sandbox, and one project on the control routes, may be asked through one gateway. */
     paces: {

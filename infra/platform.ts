@@ -36,7 +36,7 @@ export async function openPlatform(config: FunctionConfig): Promise<Platform & A
   return {
     ...platform,
     async [Symbol.asyncDispose]() {
-      await Promise.all([platform.traces.flush(), platform.audit.flush()]);
+      await Promise.all([platform.traces.flush(), platform.audit.flush(), platform.counts.flush()]);
       await exporter[Symbol.asyncDispose]();
       engine[Symbol.dispose]();
       await stores[Symbol.asyncDispose]();
@@ -47,8 +47,9 @@ export async function openPlatform(config: FunctionConfig): Promise<Platform & A
 
 /** What the operator set, as the core wants it. */
 export function limitsOf(config: FunctionConfig): Limits {
-  const { idleMinMs, idleMaxMs, idleDefaultMs, lifeMaxMs, quota, scaling } = config;
-  return { idleMinMs, idleMaxMs, idleDefaultMs, lifeMaxMs, quota, scaling, workspaceFunction: config.engine.workspaceFunction };
+  const { idleMinMs, idleMaxMs, idleDefaultMs, lifeMaxMs, quota, scaling, usageIntervalMs, engine } = config;
+  const { workspaceFunction } = engine;
+  return { idleMinMs, idleMaxMs, idleDefaultMs, lifeMaxMs, quota, scaling, usageIntervalMs, workspaceFunction };
 }
 
 async function openStores(config: FunctionConfig): Promise<Stores> {

@@ -26,6 +26,7 @@ import * as span from "./span.ts";
 import * as template from "./template.ts";
 import * as terminal from "./terminal.ts";
 import * as ticket from "./ticket.ts";
+import * as usage from "./usage.ts";
 import * as view from "./view.ts";
 import * as traceExport from "./trace-export.ts";
 import * as workspace from "./workspace.ts";
@@ -46,6 +47,7 @@ export const DOOR_OPERATIONS = [
   control,
   traceExport,
   memory,
+  usage,
 ].flatMap(operationsOf);
 
 /** What a sandbox's workspace answers, under `/sandboxes/:sandboxId` at the door. What names most of a path comes first. */

@@ -93,6 +93,7 @@ export async function keepBody(
     const row: ArtifactRow = { artifact, objectKey, deleting: false };
     await platform.tables.put<ArtifactRow>(ARTIFACTS, `${projectId}/${id}`, row, { ifVersion: "absent" });
     await platform.tables.remove(INTENTS, intentKey);
+    platform.counts.count({ projectId, id: about.sandboxId }, { artifact_bytes: sizeBytes });
     platform.log.event("artifact.kept", { artifactId: id, projectId, sandboxId: about.sandboxId, sizeBytes });
     return artifact;
   } catch (error) {

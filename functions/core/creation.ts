@@ -28,6 +28,7 @@ import type { Origin } from "./snapshot-rows.ts";
 import { leaveTask, refuseIfTaskEnded } from "./task-rows.ts";
 import { CODE_INTERPRETER, isBuiltIn } from "./built-in.ts";
 import { findTemplate, type TemplateRow } from "./templates.ts";
+import { firstHours } from "./usage/hours.ts";
 
 /** How much longer than the sandbox its session may live, so that the sweep and not the engine ends it. */
 const SLACK_MS = 60_000;
@@ -91,7 +92,8 @@ export async function bringUp(
     if (inside.origin) await restoreInto(platform, row.value, inside.origin, signal);
     await giveEnvironment(platform, row.value, inside.environment, signal);
     signal?.throwIfAborted();
-    const ready = await turn(platform, row, { state: "ready", making: false, holdsQuota });
+    const hours = firstHours(platform.clock.now());
+    const ready = await turn(platform, row, { state: "ready", making: false, holdsQuota, hours });
     if (ready) return ready;
     const rival = await ownRow(platform, project, row.value.id);
     throw sandboxEnded(rival.value);

@@ -8,6 +8,7 @@ import { release } from "./quotas.ts";
 import { placeOf, sandboxSpan } from "./span.ts";
 import { endOwnTask } from "./task-rows.ts";
 import { DUE, isBeingMade, LIVING, ownRow, rowKey, type SandboxRow, turn } from "./sandbox-rows.ts";
+import { settleUsage } from "./usage/metering.ts";
 
 const ATTEMPTS = 20;
 const MAKER_WAIT_MS = 10;
@@ -79,11 +80,16 @@ export async function forget(platform: Platform, row: Pick<SandboxRow, "projectI
 async function finish(platform: Platform, ending: Row<SandboxRow>): Promise<Row<SandboxRow> | undefined> {
   const { ref } = ending.value;
   const facts = (await platform.engine.stop(ref)) ?? (await platform.engine.facts(ref));
-  const measured = { ...(facts?.usage ? { usage: facts.usage } : {}), ...(facts?.isolation ? { isolation: facts.isolation } : {}) };
+  const measured = {
+    ...(facts?.usage ? { usage: facts.usage } : {}),
+    ...(facts?.isolation ? { isolation: facts.isolation } : {}),
+    ...(facts?.endedAtMs === undefined ? {} : { stoppedAtMs: facts.endedAtMs }),
+  };
   await endOwnTask(platform, ending.value);
   const ended = await turn(platform, ending, { state: "ended", endedAtMs: platform.clock.now(), ...measured });
   if (!ended) return undefined;
   await tellEnding(platform, ended.value);
+  await settleUsage(platform, ended.value);
   await settle(platform, ended.value);
   platform.traces.recordControl(placeOf(ended.value), sandboxSpan(ended.value));
   const { id, projectId, endReason, createdAtMs, endedAtMs = createdAtMs } = ended.value;
@@ -97,11 +103,18 @@ async function finish(platform: Platform, ending: Row<SandboxRow>): Promise<Row<
   return ended;
 }
 
+/** Finishes what a crash cut short after a sandbox's row had said `ended`. Its quota is left to the count of the living. */
+export async function finishEnding(platform: Platform, row: SandboxRow): Promise<void> {
+  await tellEnding(platform, row);
+  await settleUsage(platform, row);
+  await forget(platform, row);
+}
+
 /**
  * Tells the audit log of an ending: whoever wrote `ended` does, before the living-row goes. When a crash comes between, the
  * sweep finds that row and tells it then.
  */
-export async function tellEnding(platform: Platform, { id, projectId, endReason, traceId }: SandboxRow): Promise<void> {
+async function tellEnding(platform: Platform, { id, projectId, endReason, traceId }: SandboxRow): Promise<void> {
   const facts: AuditFacts = {
     actor: { kind: "platform", id: "engine" },
     action: "sandboxEnded",

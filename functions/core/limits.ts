@@ -13,6 +13,8 @@ export interface Limits {
   scaling: Scaling;
   /** Of projects that were made without one of their own. */
   quota: Quota;
+  /** How long a stretch of use is that one row tells of. */
+  usageIntervalMs: number;
   /** The function of which sandboxes of the built-in template are sessions, and the model for all others. */
   workspaceFunction: string;
 }

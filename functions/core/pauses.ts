@@ -7,6 +7,7 @@ import { explainLoss } from "./losses.ts";
 import type { Platform, Row } from "./ports.ts";
 import { span } from "./span.ts";
 import { ownRow, refuseUnlessReady, sandboxEnded, type SandboxRow, toSandbox, turn, turnAt } from "./sandbox-rows.ts";
+import { turnHours } from "./usage/hours.ts";
 
 const ATTEMPTS = 10;
 
@@ -59,7 +60,9 @@ export function isToRest(row: SandboxRow): boolean {
 
 /** While it is paused only the end of its life is waited for. */
 function turnToPaused(platform: Platform, row: Row<SandboxRow>): Promise<Row<SandboxRow> | undefined> {
-  return turnAt(platform, row, row.value.endsAtMs, { state: "paused", waking: false, pausedAtMs: platform.clock.now() });
+  const pausedAtMs = platform.clock.now();
+  const rests = turnHours(row.value, pausedAtMs, true);
+  return turnAt(platform, row, row.value.endsAtMs, { state: "paused", waking: false, pausedAtMs, ...rests });
 }
 
 /** The row turns to `waking` first: from there on everybody wants it to run, and whoever comes may finish it. */
@@ -87,7 +90,13 @@ async function finishWaking(platform: Platform, waking: Row<SandboxRow>): Promis
     throw await explainLoss(platform, waking, error);
   }
   const now = platform.clock.now();
-  const ready = await turnAt(platform, waking, nextDue(waking.value, now), { state: "ready", waking: false, resumedAtMs: now });
+  const wakes = turnHours(waking.value, now, false);
+  const ready = await turnAt(platform, waking, nextDue(waking.value, now), {
+    state: "ready",
+    waking: false,
+    resumedAtMs: now,
+    ...wakes,
+  });
   if (ready) platform.log.event("sandbox.resumed", { sandboxId: id, projectId, pausedMs: now - pausedAtMs });
   return ready;
 }
@@ -102,7 +111,8 @@ async function carryOut(platform: Platform, paused: Row<SandboxRow>): Promise<Ro
   } catch (error) {
     const explained = await explainLoss(platform, paused, error);
     const now = platform.clock.now();
-    await turnAt(platform, paused, nextDue(paused.value, now), { state: "ready", resumedAtMs: now });
+    const wakes = turnHours(paused.value, now, false);
+    await turnAt(platform, paused, nextDue(paused.value, now), { state: "ready", resumedAtMs: now, ...wakes });
     throw explained;
   }
 }

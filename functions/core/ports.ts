@@ -6,6 +6,7 @@ import type { Traces } from "./traces.ts";
 import type { Shared } from "./shared.ts";
 import type { PreparedNow, Scaling, Template } from "#contract/template.ts";
 import type { Search } from "./search-port.ts";
+import type { Counts } from "./usage/counts.ts";
 
 export type { KeptDoc, Search, SearchDoc, SearchFilter, SearchHit, SearchMatch, SearchWord } from "./search-port.ts";
 
@@ -27,6 +28,8 @@ export interface SessionFacts {
   /** Present while it is paused, or on its way there. */
   paused?: true;
   endReason?: "idle" | "ttl" | "deleted" | "oom" | "crashed" | "engine_restarted";
+  /** When it was over, where the engine says so. */
+  endedAtMs?: number;
   usage?: Usage;
   isolation?: Isolation;
 }
@@ -253,6 +256,7 @@ export interface Platform extends PlatformParts {
   callers: Callers;
   traces: Traces;
   audit: Audit;
+  counts: Counts;
   shared: Shared;
   vault: Vault;
 }

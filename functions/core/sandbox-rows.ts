@@ -4,6 +4,7 @@ import type { EndReason, Isolation, Sandbox, SandboxState, Usage } from "#contra
 import type { TemplateType } from "#contract/template.ts";
 import { dueKey, type DueRow, graceEnd } from "./due.ts";
 import type { EngineRef, Platform, Row } from "./ports.ts";
+import type { Hours } from "./usage/hours.ts";
 
 /**
  * A sandbox as it is kept. While it is `making`, whoever makes it may be about to start its session and take its unit
@@ -32,6 +33,10 @@ export interface SandboxRow {
   createdAtMs: number;
   endsAtMs: number;
   endedAtMs?: number;
+  /** When its session was over, where the engine says so: earlier than somebody noticed. */
+  stoppedAtMs?: number;
+  /** From when it first served; missing in what never did. */
+  hours?: Hours;
   usage?: Usage;
   isolation?: Isolation;
   ref: EngineRef;

@@ -2,7 +2,7 @@ import { keepLog, OPEN_LOGS } from "./actions.ts";
 import { anchorHead } from "./audit-log.ts";
 import { collectIntents } from "./artifacts.ts";
 import { CREATE_GRACE_MS, type DueRow, dueKey, dueTime, nextDue } from "./due.ts";
-import { endRow, forget, noticeGone, tellEnding } from "./endings.ts";
+import { endRow, finishEnding, noticeGone } from "./endings.ts";
 import type { Limits } from "./limits.ts";
 import { inward } from "./passage.ts";
 import { Activity } from "#contract/workspace.ts";
@@ -187,8 +187,7 @@ async function lookAtLiving(run: Run, living: Row<LivingRow>, session: ListedSes
   if (state === "ended") {
     // Whoever ended it gives back its quota; when that was cut short, the count of the living corrects it.
     if (now <= endedAtMs + CREATE_GRACE_MS) return;
-    await tellEnding(platform, row.value);
-    await forget(platform, row.value);
+    await finishEnding(platform, row.value);
     report.forgotten += 1;
     return;
   }

@@ -25,6 +25,7 @@ import { mountSpans } from "./spans.ts";
 import { mountTasks } from "./tasks.ts";
 import { mountTemplates } from "./templates.ts";
 import { mountTickets } from "./tickets.ts";
+import { mountUsage } from "./usage.ts";
 
 /** The door: every route, one place that answers errors, and headers that every answer has. */
 export function createApp(gateway: Gateway): Hono<Bindings> {
@@ -53,6 +54,7 @@ export function createApp(gateway: Gateway): Hono<Bindings> {
   mountSpans(app);
   mountTasks(app);
   mountTickets(app);
+  mountUsage(app);
   mountActions(app);
   mountPages(app);
   mountMcp(app);

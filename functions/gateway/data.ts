@@ -6,6 +6,7 @@ import { authenticate, permitSandbox } from "./auth.ts";
 import { paced } from "./flow.ts";
 import type { App, Bindings } from "./gateway.ts";
 import { beginPassing } from "./passing.ts";
+import { countWire } from "./wire.ts";
 
 /** Passes everything under a sandbox that is its owner's into it, both ways unparsed. */
 export function mountData(app: App): void {
@@ -37,6 +38,11 @@ export async function passOn({ gateway }: App, c: Context<Bindings>): Promise<Re
       throw error;
     },
   );
+  if (passing && incoming) {
+    const { socket } = incoming;
+    const source = { projectId: caller.principal.project.id, id: target.sandboxId };
+    c.env?.outgoing?.once("close", () => countWire(gateway.platform, source, socket));
+  }
   passing?.answered({ status: response.status, headers: response.headers, body: null });
   response.headers.set("x-request-id", c.get("requestId"));
   const answer = paced(response.body, response.headers.get("content-type"), flow);

@@ -56,6 +56,7 @@ function passing(platform: Platform, sandbox: SandboxRow, span: SpanRow, keepsTe
 
   function end(how: Partial<SpanRow>): void {
     Object.assign(span, how, { durationMs: performance.now() - begunMs });
+    platform.counts.count(sandbox, { requests: 1, ...(isRun(span.kind) ? { executes: 1 } : {}) });
     const settle = () => {
       const tail = tailOf(output);
       Object.assign(
@@ -96,6 +97,10 @@ function passing(platform: Platform, sandbox: SandboxRow, span: SpanRow, keepsTe
     },
     refused: (code) => end({ status: "error", statusMessage: code }),
   };
+}
+
+function isRun(kind: SpanKind): boolean {
+  return kind === "execute" || kind === "command";
 }
 
 /** What has passed of a body. `chunks` is there while it is small enough to be digested. */

@@ -16,6 +16,7 @@ import { beginPassing } from "./passing.ts";
 import { isPage } from "./pages.ts";
 import { asServed, enter, isByTicket, isPreflight, preflight } from "./ports.ts";
 import { answerProblem, LIFECYCLE, MCP } from "./problems.ts";
+import { countWire } from "./wire.ts";
 
 const UNWANTED_BODY_MS = 30_000;
 const INSIDE = /^(?:\/k\/[^/?]*)?\/sandboxes\/[^/?\\]+\/[^?\\]/;
@@ -76,6 +77,12 @@ async function pass(
   const passing = await beginPassing(gateway.platform, principal, asked, headers);
   const length = headers.get("content-length");
   passing?.watchInput(body, length === null ? undefined : Number(length));
+  // Of a sandbox that there is; by the socket, as it may be gone from the answer by then.
+  if (passing) {
+    const { socket } = incoming;
+    const source = { projectId: principal.project.id, id: target.sandboxId };
+    outgoing.once("close", () => countWire(gateway.platform, source, socket));
+  }
   const passage = { method: arrival.method, url: target.path, headers, body };
   const passed = await passIntoSandbox(gateway.platform, principal.project, target.sandboxId, passage, signal).catch((error: unknown) => {
     passing?.refused(signal.aborted ? "left" : asProblem(error).code);

@@ -15,6 +15,7 @@ import type { Gateway } from "./gateway.ts";
 import { enter, refuseForeignOrigin } from "./ports.ts";
 import { answerProblem } from "./problems.ts";
 import { isView, openView, viewFilter } from "./views.ts";
+import { countWire } from "./wire.ts";
 
 const NOT_PASSED = new Set(["connection", "upgrade", "set-cookie", "server", "date", ISOLATION_HEADER]);
 
@@ -64,6 +65,7 @@ async function connect(
   const flow = gateway.turnstile.enter(principal.project.id, target.sandboxId, socket);
   const headers = headersOf(incoming);
   headers.set("x-request-id", requestId);
+  const { platform } = gateway;
   const { project } = principal;
   const { sandboxId } = target;
   const isDisplay = isView(target.path);
@@ -73,7 +75,10 @@ async function connect(
   if (devtools) headers.delete("sec-websocket-extensions");
   // A view is opened by the door alone, which reads what comes through it.
   const passage = { method: "GET", url: target.path, headers, body: null, ...(isDisplay ? { inner: true as const } : {}) };
-  const upgraded = await connectSandbox(gateway.platform, project, sandboxId, passage, signal);
+  const upgraded = await connectSandbox(platform, project, sandboxId, passage, signal);
+  const source = { projectId: project.id, id: sandboxId };
+  platform.counts.count(source, { requests: 1 });
+  socket.once("close", () => countWire(platform, source, socket));
   const filter = isDisplay ? viewFilter(openView(gateway, principal, sandboxId)) : undefined;
   return { ...upgraded, flow, filter, isDevtools: devtools, project, sandboxId };
 }

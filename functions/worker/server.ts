@@ -29,7 +29,7 @@ async function answer(platform: Platform, limits: Limits, request: IncomingMessa
     }
   }
   // Between two invocations an instance may be frozen: what was recorded is written before this one ends.
-  await Promise.all([platform.traces.flush(), platform.audit.flush()]);
+  await Promise.all([platform.traces.flush(), platform.audit.flush(), platform.counts.flush()]);
   // A batch fails as a whole and comes again; what was done is done then, and does no harm twice.
   if (failures.length > 0) throw failures[0];
   return { results };

@@ -9,6 +9,7 @@ import type { Platform } from "#core/ports.ts";
 import { endSandbox } from "#core/sandboxes.ts";
 import { collectSnapshots } from "#core/snapshot-intents.ts";
 import { sweep } from "#core/sweep.ts";
+import { meterAll } from "#core/usage/pass.ts";
 
 const COLLECT_AT_ONCE = 1000;
 const FORGET_AT_ONCE = 1000;
@@ -27,7 +28,8 @@ export function jobsOf(event: unknown): (() => Job)[] {
 
 /** Does one job. What throws is delivered again, and in the end kept among the dead letters. */
 export async function work(platform: Platform, limits: Limits, job: Job, signal?: AbortSignal): Promise<object> {
-  if (job.type === "sweep") return { ...(await sweep(platform, limits, signal)), ...(await sweepMemory(platform)) };
+  if (job.type === "sweep")
+    return { ...(await sweep(platform, limits, signal)), ...(await sweepMemory(platform)), ...(await meterAll(platform, limits, signal)) };
   if (job.type === "collect")
     return { collected: (await collectIntents(platform, COLLECT_AT_ONCE)) + (await collectSnapshots(platform, COLLECT_AT_ONCE)) };
   return endOne(platform, job);

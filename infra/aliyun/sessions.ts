@@ -9,6 +9,7 @@ import type { FcClient } from "./fc.ts";
 /** What the engine says beside a session's model. */
 const Beside = z.object({
   endReason: z.enum(["idle", "ttl", "deleted", "oom", "crashed", "engine_restarted"]).optional(),
+  endedAt: z.iso.datetime().optional(),
   usage: Usage.optional(),
   isolation: Isolation.optional(),
 });
@@ -57,11 +58,12 @@ export async function readFacts(client: FcClient, ref: EngineRef): Promise<Sessi
 
 function factsOf(status: string | undefined, besideText: string): SessionFacts {
   const live = !OVER.has(status);
-  const { endReason, usage, isolation } = Beside.safeParse(JSON.parse(besideText)).data ?? {};
+  const { endReason, endedAt, usage, isolation } = Beside.safeParse(JSON.parse(besideText)).data ?? {};
   return {
     live,
     ...(PAUSED.has(status) ? { paused: true } : {}),
     ...(endReason && !live ? { endReason } : {}),
+    ...(endedAt !== undefined && !live ? { endedAtMs: Date.parse(endedAt) } : {}),
     ...(usage ? { usage } : {}),
     ...(isolation ? { isolation } : {}),
   };

@@ -18,6 +18,7 @@ export const CORE_LIMITS: Limits = {
   lifeMaxMs: 21_600_000,
   quota: { sandboxes: 10, cpu: 1000, memoryMiB: 1_000_000 },
   scaling: { minPrepared: 2, maxPrepared: 64 },
+  usageIntervalMs: 60_000,
   workspaceFunction: "workspace",
 };
 

@@ -18,6 +18,7 @@ import {
   threadDoc,
   threadId,
 } from "./documents.ts";
+import { PROJECT_ITSELF } from "#core/usage/counts.ts";
 import { extractorOf, type Found } from "./extract.ts";
 import { expiry, iso, makeRoom, type Place, placeOf, vectorsFor, write } from "./records.ts";
 
@@ -52,6 +53,7 @@ export async function addEvents(
     const docs = await docsOf(place, events, records, vectors);
     try {
       await write(place, docs);
+      platform.counts.count({ projectId: owner.id, id: PROJECT_ITSELF }, { memory_events: events.length });
       return { events, records };
     } catch (error) {
       if (!(error instanceof Problem) || error.code !== "conflict" || left === 0) throw error;

@@ -92,6 +92,7 @@ async function useTool(
   const { signal, id } = ctx.mcpReq;
   using progress = openProgress(ctx);
   const sandboxId = await sandboxOf(gateway, speaker, named, signal);
+  gateway.platform.counts.count({ projectId: speaker.principal.project.id, id: sandboxId }, { tool_calls: 1 });
   using inside = openInside(gateway, speaker.principal.project, { sandboxId, requestId: `mcp-${id}`, signal });
   const { ask, json, events } = inside;
   return await tool.run(input, { sandboxId, signal, ask, json, events, progress: (words) => progress.say(words) });
