@@ -1,5 +1,7 @@
 import { Usage } from "#client/usage.ts";
-import { Currency, METERS, type TaskCost, type UsageLine } from "#contract/usage.ts";
+import type { BudgetStatus } from "#contract/budget.ts";
+import type { TaskCost } from "#contract/cost.ts";
+import { Currency, METERS, type UsageLine } from "#contract/usage.ts";
 import type { Command } from "./command.ts";
 import { EXIT, refusal } from "./exit.ts";
 import { harmless } from "./filter.ts";
@@ -28,7 +30,7 @@ const HEADINGS = ["METER", "USED", "UNIT", "PRICE", "AMOUNT"] as const;
 const FIGURES = new Set([1, 3, 4]);
 
 /** A bill in lines of text, with figures under each other. */
-export function drawBill({ taskId, currency, asOf, final, lines, total, sandboxes }: TaskCost, style: Style): string {
+export function drawBill({ taskId, currency, asOf, final, lines, total, sandboxes, budget }: TaskCost, style: Style): string {
   const rows = lines.map(rowOf);
   const widths = HEADINGS.map((heading, at) => Math.max(heading.length, ...rows.map((row) => row[at]?.length ?? 0)));
   const amountWidth = Math.max(widths[4] ?? 0, `${total} ${currency}`.length);
@@ -49,6 +51,7 @@ export function drawBill({ taskId, currency, asOf, final, lines, total, sandboxe
     style.strong(`${label}${`${total} ${currency}`.padStart(width - label.length)}`),
     "",
     ...drawSandboxes(sandboxes, currency, style),
+    ...(budget ? drawBudget(budget, style) : []),
     style.faint(`As of ${asOf}, by the prices ${[...new Set(lines.map(({ prices }) => prices))].join(", ") || "of today"}.`),
     "",
   ].join("\n");
@@ -65,6 +68,14 @@ function drawSandboxes(sandboxes: TaskCost["sandboxes"], currency: string, style
     ({ id, template, state, total }) => `  ${harmless(id).padEnd(wide)}  ${harmless(template)}  ${harmless(state)}  ${total} ${currency}`,
   );
   return [style.faint(`${sandboxes.length} sandboxes, the newest first`), ...rows, ""];
+}
+
+function drawBudget({ lines, spent }: BudgetStatus, style: Style): string[] {
+  const rows = lines.map(({ of, unit, limit, spent: used, reserved }) => {
+    const name = of === "money" ? "money" : METERS[of].title;
+    return `  ${name}: ${used} of ${limit} ${unit}${Number(reserved) > 0 ? `, ${reserved} set aside` : ""}`;
+  });
+  return [spent ? style.bad("The budget is spent") : style.faint("Budget"), ...rows, ""];
 }
 
 /** A quantity with four digits that say something, and none that say nothing. */

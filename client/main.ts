@@ -18,4 +18,6 @@ export type { MemoryEvent, MemoryHit, MemoryRecord, Tombstone } from "#contract/
 export type { ProblemCode } from "#contract/problem.ts";
 export type { Sandbox as SandboxInfo } from "#contract/sandbox.ts";
 export type { Snapshot } from "#contract/snapshot.ts";
-export type { Currency, TaskCost, UsageGroup, UsageLine } from "#contract/usage.ts";
+export type { Budget, BudgetStatus } from "#contract/budget.ts";
+export type { TaskCost } from "#contract/cost.ts";
+export type { Currency, UsageGroup, UsageLine } from "#contract/usage.ts";

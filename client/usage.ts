@@ -1,4 +1,5 @@
-import { getTaskCost, getUsage, type Currency, type Grouping, type TaskCost, type UsageGroup } from "#contract/usage.ts";
+import { getTaskCost, type TaskCost } from "#contract/cost.ts";
+import { type Currency, getUsage, type Grouping, type UsageGroup } from "#contract/usage.ts";
 import { LIMITS } from "#contract/limits.ts";
 import { call, type ClientOptions, newClient } from "./client.ts";
 

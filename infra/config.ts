@@ -83,6 +83,7 @@ const FunctionEnvironment = z
     CLEANROOM_OTLP_ENDPOINT: z.string().default(""),
     CLEANROOM_OTLP_HEADERS: z.string().default(""),
     CLEANROOM_OTLP_ALLOW_PRIVATE: flag,
+    CLEANROOM_WEBHOOK_ALLOW_PRIVATE: flag,
     // OpenAI-compatible endpoints, up to and with their version. An empty one is none.
     CLEANROOM_MODEL_URL: endpoint,
     CLEANROOM_MODEL_KEY: z.string().default(""),
@@ -137,6 +138,8 @@ export function functionConfig(environment: NodeJS.ProcessEnv = process.env) {
       headers: pairsIn(env.CLEANROOM_OTLP_HEADERS),
       allowPrivate: env.CLEANROOM_OTLP_ALLOW_PRIVATE,
     },
+    /** Whether a project's webhook may be on a private network, or on this machine. */
+    webhooks: { allowPrivate: env.CLEANROOM_WEBHOOK_ALLOW_PRIVATE },
     models: {
       ask: { url: env.CLEANROOM_MODEL_URL, key: env.CLEANROOM_MODEL_KEY, model: env.CLEANROOM_MODEL },
       embed: { url: env.CLEANROOM_EMBEDDING_URL, key: env.CLEANROOM_EMBEDDING_KEY, model: env.CLEANROOM_EMBEDDING_MODEL },

@@ -8,6 +8,7 @@ import { sendTraces } from "./otlp-send.ts";
 import type { FunctionConfig } from "./config.ts";
 import { openModels } from "./models.ts";
 import { openLineLog } from "./line-log.ts";
+import { openOutside } from "./outside.ts";
 
 /** The longest session that Function Compute takes unless the operator allows longer lives. */
 const SESSION_MAX_MS = 21_600_000;
@@ -27,7 +28,17 @@ export async function openPlatform(config: FunctionConfig): Promise<Platform & A
   const { tables, objects, queue, search } = stores;
   const log = openLineLog(STDOUT);
   const platform = composePlatform(
-    { engine, tables, objects, queue, search, models: openModels(config.models), clock: { now: Date.now }, log },
+    {
+      engine,
+      tables,
+      objects,
+      queue,
+      search,
+      models: openModels(config.models),
+      outside: openOutside(config.webhooks.allowPrivate),
+      clock: { now: Date.now },
+      log,
+    },
     config.signingKey,
   );
   const { endpoint, headers, allowPrivate } = config.otlp;

@@ -1,11 +1,15 @@
 import * as z from "zod";
 import { EndReason } from "./sandbox.ts";
 
+/** The queue that the worker is behind. */
+export const JOBS_QUEUE = "cleanroom-jobs";
+
 /** What the worker does when a queue or a timer asks. Every job may come twice, and doing it twice is doing it once. */
 export const Job = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("sweep") }),
   z.strictObject({ type: z.literal("end_sandbox"), projectId: z.string(), sandboxId: z.string(), reason: EndReason }),
   z.strictObject({ type: z.literal("collect") }),
+  z.strictObject({ type: z.literal("deliver"), projectId: z.string(), webhookId: z.string(), key: z.string(), attempt: z.int() }),
 ]);
 export type Job = z.output<typeof Job>;
 

@@ -108,6 +108,7 @@ export const LIMITS = {
   metadataEntries: 32,
   metadataValueBytes: 512,
   environmentEntries: 100,
+  webhooks: 20,
   /** How often one project may follow its spans at once through one gateway. */
   spanStreams: 16,
   /** Words to look for. */

@@ -27,6 +27,9 @@ import * as template from "./template.ts";
 import * as terminal from "./terminal.ts";
 import * as ticket from "./ticket.ts";
 import * as usage from "./usage.ts";
+import * as cost from "./cost.ts";
+import * as budget from "./budget.ts";
+import * as webhook from "./webhook.ts";
 import * as view from "./view.ts";
 import * as traceExport from "./trace-export.ts";
 import * as workspace from "./workspace.ts";
@@ -48,6 +51,9 @@ export const DOOR_OPERATIONS = [
   traceExport,
   memory,
   usage,
+  cost,
+  budget,
+  webhook,
 ].flatMap(operationsOf);
 
 /** What a sandbox's workspace answers, under `/sandboxes/:sandboxId` at the door. What names most of a path comes first. */

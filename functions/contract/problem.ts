@@ -30,6 +30,12 @@ export const PROBLEMS = {
     retry: false,
     next: "Send `Authorization: Bearer <apiKey>` or one of the other accepted credentials.",
   },
+  budget_spent: {
+    status: 402,
+    title: "The budget is spent",
+    retry: false,
+    next: "Go on in another task, or have the budget raised; `details.lines` say what is spent and what is set aside.",
+  },
   signature_mismatch: {
     status: 403,
     title: "Signature verification failed",
@@ -51,6 +57,7 @@ export const PROBLEMS = {
   artifact_not_found: { status: 404, title: "No such artifact", retry: false, next: "List the artifacts of this project." },
   snapshot_not_found: { status: 404, title: "No such snapshot", retry: false, next: "List the snapshots of this project." },
   target_not_found: { status: 404, title: "No such page or worker", retry: false, next: "List what the browser has open: `/json/list`." },
+  webhook_not_found: { status: 404, title: "No such webhook", retry: false, next: "List the webhooks of this project." },
   task_not_found: { status: 404, title: "No such task", retry: false, next: "List the tasks of this project, or create it." },
   action_not_found: {
     status: 404,

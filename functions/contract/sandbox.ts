@@ -8,7 +8,18 @@ export const SandboxState = z.enum(["creating", "ready", "paused", "ending", "en
 export type SandboxState = z.output<typeof SandboxState>;
 
 /** Why a sandbox is no more. `lost` is what is said when the engine forgot it; `failed` when it never started. */
-export const EndReason = z.enum(["deleted", "stopped", "idle", "lifetime", "oom", "crashed", "engine_restarted", "failed", "lost"]);
+export const EndReason = z.enum([
+  "deleted",
+  "stopped",
+  "idle",
+  "lifetime",
+  "budget",
+  "oom",
+  "crashed",
+  "engine_restarted",
+  "failed",
+  "lost",
+]);
 export type EndReason = z.output<typeof EndReason>;
 
 /** Measured by the engine from outside the sandbox. */
@@ -121,6 +132,7 @@ export const createSandbox = operation({
     "snapshot_too_large",
     "already_exists",
     "quota_exceeded",
+    "budget_spent",
     "engine_unavailable",
     "not_supported",
   ],

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { Budget } from "./budget.ts";
 import { Count, Metadata, Moment, page, SandboxId, TaskId } from "./id.ts";
 import { LIMITS } from "./limits.ts";
 import { operation } from "./operation.ts";
@@ -37,6 +38,7 @@ export const Task = z.object({
   own: z.boolean(),
   requestedBy: Requester,
   policy: TaskPolicy,
+  budget: Budget.optional(),
   /** W3C Trace Context: the trace that its spans belong to, the caller's if it sent a `traceparent`. */
   traceId: z.string(),
   outcome: TaskOutcome.optional(),
@@ -59,8 +61,8 @@ export const CreateTask = z.strictObject({
   agent: TaskAgent.optional(),
   onBehalfOf: z.string().max(128).optional(),
   policy: TaskPolicy.default({}),
-  /** What it may spend at most. Nothing enforces one yet, so that one that holds anything is refused as `not_supported`. */
-  budget: z.record(z.string().max(64), z.unknown()).default({}),
+  /** What its sandboxes may spend at most, together. */
+  budget: Budget.optional(),
 });
 export type CreateTask = z.output<typeof CreateTask>;
 
@@ -84,7 +86,7 @@ export const createTask = operation({
   body: CreateTask,
   status: 201,
   returns: Task,
-  errors: ["invalid_request", "already_exists", "not_supported"],
+  errors: ["invalid_request", "already_exists"],
 });
 
 export const listTasks = operation({

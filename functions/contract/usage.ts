@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { Count, Moment, SandboxId, TaskId } from "./id.ts";
+import { Count, Moment } from "./id.ts";
 import { LIMITS } from "./limits.ts";
 import { operation } from "./operation.ts";
 
@@ -40,7 +40,7 @@ export const Currency = z.enum(["USD", "CNY"]);
 export type Currency = z.output<typeof Currency>;
 
 /** An amount of money as a decimal number in text, to the billionth: no binary fraction is exact. */
-export const Amount = z.string().regex(/^\d{1,7}(\.\d{1,9})?$/, "is a decimal number such as 12.5, below ten million, to the billionth");
+export const Amount = z.string().regex(/^\d{1,6}(\.\d{1,9})?$/, "is a decimal number such as 12.5, below a million, to the billionth");
 
 /** One meter at one version of the prices. Without a price it is measured and costs nothing. */
 export const UsageLine = z.object({
@@ -98,20 +98,6 @@ export const UsageReport = z.object({
 });
 export type UsageReport = z.output<typeof UsageReport>;
 
-/** The bill of one task, up to this moment. */
-export const TaskCost = z.object({
-  taskId: TaskId,
-  currency: Currency,
-  asOf: Moment,
-  /** Whether nothing of it runs any more. */
-  final: z.boolean(),
-  lines: z.array(UsageLine),
-  total: z.string(),
-  /** The newest hundred. */
-  sandboxes: z.array(z.object({ id: SandboxId, template: z.string(), state: z.string(), total: z.string() })),
-});
-export type TaskCost = z.output<typeof TaskCost>;
-
 export const UsageSettings = z.strictObject({ currency: Currency });
 export type UsageSettings = z.output<typeof UsageSettings>;
 
@@ -124,18 +110,6 @@ export const getUsage = operation({
   status: 200,
   returns: UsageReport,
   errors: ["invalid_request"],
-});
-
-export const getTaskCost = operation({
-  id: "getTaskCost",
-  method: "get",
-  path: "/api/tasks/:taskId/cost",
-  summary: "The bill of a task, up to now",
-  params: z.object({ taskId: z.string() }),
-  query: z.strictObject({ currency: Currency.optional() }),
-  status: 200,
-  returns: TaskCost,
-  errors: ["task_not_found", "invalid_request"],
 });
 
 export const getUsageSettings = operation({

@@ -8,6 +8,7 @@ import { endRow, forget } from "./endings.ts";
 import type { Limits } from "./limits.ts";
 import { inward } from "./passage.ts";
 import type { Platform, Row, SessionLife } from "./ports.ts";
+import { tellReady } from "./news.ts";
 import { reserve } from "./quotas.ts";
 import {
   DUE,
@@ -28,6 +29,7 @@ import type { Origin } from "./snapshot-rows.ts";
 import { leaveTask, refuseIfTaskEnded } from "./task-rows.ts";
 import { CODE_INTERPRETER, isBuiltIn } from "./built-in.ts";
 import { findTemplate, type TemplateRow } from "./templates.ts";
+import { enterBudgets, leaveBudgets } from "./usage/budgets.ts";
 import { firstHours } from "./usage/hours.ts";
 
 /** How much longer than the sandbox its session may live, so that the sweep and not the engine ends it. */
@@ -85,7 +87,8 @@ export async function bringUp(
     signal?.throwIfAborted();
     // A template deleted meanwhile has looked for sandboxes after ours was announced, or is seen missing here.
     if (!isBuiltIn(row.value.template)) await findTemplate(platform, limits, project, row.value.template);
-    await refuseIfTaskEnded(platform, row.value);
+    const task = await refuseIfTaskEnded(platform, row.value);
+    await enterBudgets(platform, limits.usageIntervalMs, row.value, task);
     await reserve(platform, project, row.value);
     holdsQuota = true;
     await platform.engine.start(row.value.ref, sessionLife(limits, row.value), signal);
@@ -94,7 +97,10 @@ export async function bringUp(
     signal?.throwIfAborted();
     const hours = firstHours(platform.clock.now());
     const ready = await turn(platform, row, { state: "ready", making: false, holdsQuota, hours });
-    if (ready) return ready;
+    if (ready) {
+      await tellReady(platform, ready.value);
+      return ready;
+    }
     const rival = await ownRow(platform, project, row.value.id);
     throw sandboxEnded(rival.value);
   } catch (error) {
@@ -182,6 +188,7 @@ async function abandon(platform: Platform, row: Row<SandboxRow>, holdsQuota: boo
 /** Takes back a creation that was refused before anything was started: its id stays free for another try. False when somebody ended it first. */
 async function withdraw(platform: Platform, row: Row<SandboxRow>): Promise<boolean> {
   const { projectId, id } = row.value;
+  await leaveBudgets(platform, row.value);
   const removal = platform.tables.remove(SANDBOXES, rowKey(projectId, id), { ifVersion: row.version });
   if (!(await unlessConflict(removal.then(() => true)))) return false;
   await platform.tables.remove(TIMES, timeKey(row.value));

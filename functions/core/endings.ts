@@ -8,6 +8,7 @@ import { release } from "./quotas.ts";
 import { placeOf, sandboxSpan } from "./span.ts";
 import { endOwnTask } from "./task-rows.ts";
 import { DUE, isBeingMade, LIVING, ownRow, rowKey, type SandboxRow, turn } from "./sandbox-rows.ts";
+import { tellEnded } from "./news.ts";
 import { settleUsage } from "./usage/metering.ts";
 
 const ATTEMPTS = 20;
@@ -90,6 +91,7 @@ async function finish(platform: Platform, ending: Row<SandboxRow>): Promise<Row<
   if (!ended) return undefined;
   await tellEnding(platform, ended.value);
   await settleUsage(platform, ended.value);
+  await tellEnded(platform, ended.value);
   await settle(platform, ended.value);
   platform.traces.recordControl(placeOf(ended.value), sandboxSpan(ended.value));
   const { id, projectId, endReason, createdAtMs, endedAtMs = createdAtMs } = ended.value;
@@ -107,6 +109,7 @@ async function finish(platform: Platform, ending: Row<SandboxRow>): Promise<Row<
 export async function finishEnding(platform: Platform, row: SandboxRow): Promise<void> {
   await tellEnding(platform, row);
   await settleUsage(platform, row);
+  await tellEnded(platform, row);
   await forget(platform, row);
 }
 

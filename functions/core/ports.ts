@@ -193,6 +193,12 @@ export interface Clock {
   now(): number;
 }
 
+/** The way to addresses that projects named. What is not outside is refused where it is connected to; no answer is followed elsewhere. */
+export interface Outside {
+  /** Posts one body and answers the status; throws when nobody answers. */
+  post(url: string, headers: Record<string, string>, body: string): Promise<number>;
+}
+
 /** A model behind an OpenAI-compatible endpoint that the operator configured. What it answers is hostile until it is parsed. */
 export interface Models {
   /** Answers one JSON document. Undefined: no model is configured. */
@@ -246,6 +252,7 @@ export interface PlatformParts {
   queue: Queue;
   search: Search;
   models: Models;
+  outside: Outside;
   clock: Clock;
   log: Log;
 }

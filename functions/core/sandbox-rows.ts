@@ -22,6 +22,8 @@ export interface SandboxRow {
   taskId: string;
   /** The trace of its task; missing in rows of before there were tasks. */
   traceId?: string;
+  /** Whether its task or project had a budget when it was made. */
+  budgeted?: boolean;
   /** The snapshot whose files it started with. */
   snapshot?: string;
   /** How long getting its files may take. */

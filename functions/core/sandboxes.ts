@@ -32,11 +32,14 @@ import { span } from "./span.ts";
 import { enterTask, taskFor } from "./task-rows.ts";
 import { CODE_INTERPRETER } from "./built-in.ts";
 import { findTemplate } from "./templates.ts";
+import { isBudgeted, refuseIfSpent } from "./usage/budgets.ts";
 
 const ATTEMPTS = 10;
 const PAGE = 200;
 const PAGES_READ = 10;
 const TRIES = 3;
+/** What brings out what is there, and begins nothing. */
+const READING: ReadonlySet<string> = new Set(["GET", "HEAD"]);
 
 interface Made {
   sandbox: Sandbox;
@@ -75,8 +78,9 @@ export async function makeSandbox(
   signal?.throwIfAborted();
   const intent = newRow(platform, project, template, spec, origin);
   const task = await taskFor(platform, intent);
-  const [{ traceId }] = await Promise.all([enterTask(platform, intent, task), announce(platform, intent)]);
-  intent.traceId = traceId;
+  const [entered] = await Promise.all([enterTask(platform, intent, task), announce(platform, intent)]);
+  intent.traceId = entered.traceId;
+  if (await isBudgeted(platform, entered)) intent.budgeted = true;
   const written = await unlessConflict(platform.tables.put(SANDBOXES, rowKey(project.id, intent.id), intent, { ifVersion: "absent" }));
   if (!written) return { sandbox: await meetRival(platform, project, intent, spec, signal), made: false };
   const environment = { ...template.template.environment, ...spec.environment };
@@ -214,6 +218,7 @@ async function asking<T>(
   tries = TRIES,
 ): Promise<T> {
   const row = await readyRow(platform, project, id);
+  if (!READING.has(request.method) || request.headers.has("upgrade")) await refuseIfSpent(platform, row.value);
   try {
     return await ask(row);
   } catch (error) {

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { Budget } from "#contract/budget.ts";
 import { Problem } from "#contract/problem.ts";
 import type { Task, TaskOutcome, TaskPolicy, TaskState } from "#contract/task.ts";
 import type { Platform, Row } from "./ports.ts";
@@ -15,6 +16,7 @@ export interface TaskRow {
   own: boolean;
   requestedBy: Task["requestedBy"];
   policy: TaskPolicy;
+  budget?: Budget;
   traceId: string;
   parentSpanId?: string;
   outcome?: TaskOutcome;
@@ -118,9 +120,10 @@ export async function enterTask(
 }
 
 /** Refuses a sandbox whose task ended meanwhile. Its row is there by now, so that of us and who cancels the task at least one sees the other. */
-export async function refuseIfTaskEnded(platform: Platform, sandbox: SandboxRow): Promise<void> {
+export async function refuseIfTaskEnded(platform: Platform, sandbox: SandboxRow): Promise<TaskRow | undefined> {
   const task = await platform.tables.get<TaskRow>(TASKS, taskKey(sandbox.projectId, sandbox.taskId));
   if (task && task.value.state !== "open") throw taskEnded(task.value);
+  return task?.value;
 }
 
 /** Takes back what `enterTask` did for a sandbox that never came to be. */
@@ -146,4 +149,4 @@ export async function endOwnTask(platform: Platform, sandbox: SandboxRow): Promi
   await unlessConflict(platform.tables.put<TaskRow>(TASKS, row.key, ended, { ifVersion: row.version }));
 }
 
-const FAILURES: ReadonlySet<string> = new Set(["oom", "crashed", "engine_restarted", "failed", "lost"]);
+export const FAILURES: ReadonlySet<string> = new Set(["oom", "crashed", "engine_restarted", "failed", "lost", "budget"]);

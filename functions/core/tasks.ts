@@ -5,6 +5,7 @@ import type { CreateTask, Task, TaskDetail, TaskOutcome, TaskQuery } from "#cont
 import { listArtifacts } from "./artifacts.ts";
 import { endRow } from "./endings.ts";
 import type { Platform, Row } from "./ports.ts";
+import { tellFinished } from "./news.ts";
 import { taskSpan } from "./span.ts";
 import { rowKey, SANDBOXES, type SandboxRow, unlessConflict } from "./sandbox-rows.ts";
 import {
@@ -29,19 +30,10 @@ const CANCEL_ROUNDS = 3;
 
 type Owner = Pick<Project, "id">;
 
-/** Begins a task. What nothing enforces is refused: a budget that is taken and ignored is worse than none. */
+/** Begins a task. Its budget is kept to by every sandbox that names it. */
 export async function createTask(platform: Platform, project: Owner, spec: CreateTask): Promise<Task> {
-  const budgets = Object.keys(spec.budget);
-  if (budgets.length > 0) {
-    const detail = `No budget of a task is enforced yet: ${budgets.join(", ").slice(0, 200)}`;
-    throw new Problem("not_supported", {
-      detail,
-      next: "Leave `budget` out; a project's quotas are enforced.",
-      fields: budgets.slice(0, 20),
-    });
-  }
-  const { id = newId(platform.clock.now()), name, metadata, agent, onBehalfOf, policy } = spec;
-  const own = { ...(name === undefined ? {} : { name }), ...(agent === undefined ? {} : { agent }) };
+  const { id = newId(platform.clock.now()), name, metadata, agent, onBehalfOf, policy, budget } = spec;
+  const own = { ...(name === undefined ? {} : { name }), ...(agent === undefined ? {} : { agent }), ...(budget ? { budget } : {}) };
   const written = await putTask(platform, newTaskRow(platform, project.id, id, { own: false, metadata, policy, onBehalfOf, ...own }));
   if (!written) throw new Problem("already_exists", { detail: `A task ${id} exists already`, taskId: id });
   return toTask(written.value);
@@ -88,7 +80,11 @@ export async function finishTask(platform: Platform, project: Owner, id: string,
   const state = outcome.status === "cancelled" ? "cancelled" : "finished";
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const row = await ownTask(platform, project.id, id);
-    if (row.value.state !== "open" && row.value.outcome?.status === outcome.status) return toTask(row.value);
+    if (row.value.state !== "open" && row.value.outcome?.status === outcome.status) {
+      // Whoever finished it may have been killed before it told.
+      await tellFinished(platform, row.value);
+      return toTask(row.value);
+    }
     const ended = await turnTask(platform, row, state, outcome);
     if (ended) return toTask(ended.value);
   }
@@ -126,7 +122,7 @@ export async function sandboxesOf(platform: Platform, projectId: string, taskId:
 }
 
 export function toTask(row: TaskRow): Task {
-  const { id, state, name, metadata, agent, own, requestedBy, policy, traceId, outcome, createdAtMs, endedAtMs } = row;
+  const { id, state, name, metadata, agent, own, requestedBy, policy, budget, traceId, outcome, createdAtMs, endedAtMs } = row;
   return {
     id,
     state,
@@ -136,6 +132,7 @@ export function toTask(row: TaskRow): Task {
     own,
     requestedBy,
     policy,
+    ...(budget ? { budget } : {}),
     traceId,
     ...(outcome === undefined ? {} : { outcome }),
     createdAt: new Date(createdAtMs).toISOString(),
@@ -152,7 +149,9 @@ async function turnTask(
   if (row.value.state !== "open") throw taskEnded(row.value);
   const ended: TaskRow = { ...row.value, state, outcome, endedAtMs: platform.clock.now() };
   const written = await unlessConflict(platform.tables.put<TaskRow>(TASKS, row.key, ended, { ifVersion: row.version }));
-  if (written) platform.traces.recordControl({ projectId: ended.projectId, taskId: ended.id }, taskSpan(ended));
+  if (!written) return undefined;
+  platform.traces.recordControl({ projectId: ended.projectId, taskId: ended.id }, taskSpan(ended));
+  await tellFinished(platform, ended);
   return written;
 }
 

@@ -26,6 +26,7 @@ import { mountTasks } from "./tasks.ts";
 import { mountTemplates } from "./templates.ts";
 import { mountTickets } from "./tickets.ts";
 import { mountUsage } from "./usage.ts";
+import { mountWebhooks } from "./webhooks.ts";
 
 /** The door: every route, one place that answers errors, and headers that every answer has. */
 export function createApp(gateway: Gateway): Hono<Bindings> {
@@ -55,6 +56,7 @@ export function createApp(gateway: Gateway): Hono<Bindings> {
   mountTasks(app);
   mountTickets(app);
   mountUsage(app);
+  mountWebhooks(app);
   mountActions(app);
   mountPages(app);
   mountMcp(app);

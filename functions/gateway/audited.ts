@@ -8,7 +8,7 @@ import type { Principal } from "#core/projects.ts";
 import type { Call } from "./mount.ts";
 
 /** Problems that are a refusal, not a failure: somebody was not let do what they asked for. */
-const REFUSALS: ReadonlySet<ProblemCode> = new Set(["forbidden", "quota_exceeded", "link_not_valid"]);
+const REFUSALS: ReadonlySet<ProblemCode> = new Set(["forbidden", "quota_exceeded", "budget_spent", "link_not_valid"]);
 /** What one answer may have to be digested. */
 const ANSWER_BYTES = 1024 * 1024;
 

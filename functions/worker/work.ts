@@ -10,6 +10,7 @@ import { endSandbox } from "#core/sandboxes.ts";
 import { collectSnapshots } from "#core/snapshot-intents.ts";
 import { sweep } from "#core/sweep.ts";
 import { meterAll } from "#core/usage/pass.ts";
+import { deliver } from "#core/webhooks.ts";
 
 const COLLECT_AT_ONCE = 1000;
 const FORGET_AT_ONCE = 1000;
@@ -32,7 +33,7 @@ export async function work(platform: Platform, limits: Limits, job: Job, signal?
     return { ...(await sweep(platform, limits, signal)), ...(await sweepMemory(platform)), ...(await meterAll(platform, limits, signal)) };
   if (job.type === "collect")
     return { collected: (await collectIntents(platform, COLLECT_AT_ONCE)) + (await collectSnapshots(platform, COLLECT_AT_ONCE)) };
-  return endOne(platform, job);
+  return job.type === "deliver" ? deliver(platform, job) : endOne(platform, job);
 }
 
 /** Forgets what has expired, and finishes what somebody began to forget. */

@@ -29,6 +29,7 @@ interface Belongings {
   memoryCollectionName: string;
   recordId: string;
   memoryId: string;
+  webhookId: string;
   type: string;
 }
 
@@ -52,6 +53,7 @@ async function settle({ tenant, sandboxId, send }: Range): Promise<Belongings> {
     201,
   );
   const [memory] = await tenant.json<{ id: string }[]>("POST", "/v3/memories/add/", { messages: "owner's eyes only", user_id: "u" });
+  const webhook = await tenant.json<{ id: string }>("POST", "/api/webhooks", { url: "https://hook.example/owner's-eyes" }, 201);
   const { processId } = (await (await send("POST", "/processes/cmd", { command: "sleep 100", background: true })).json()) as {
     processId: string;
   };
@@ -76,6 +78,7 @@ async function settle({ tenant, sandboxId, send }: Range): Promise<Belongings> {
     memoryCollectionName: collection,
     recordId: remembered.id,
     memoryId: memory?.id ?? "",
+    webhookId: webhook.id,
     type: "user",
   };
 }
@@ -97,6 +100,7 @@ const BODIES: Record<string, object> = {
   mem0Update: { text: "x" },
   agentrunUpdateTemplate: { cpu: 1 },
   updateProject: { quota: {} },
+  setProjectBudget: { budget: { units: { requests: 1 } } },
   finishTask: { outcome: { status: "succeeded" } },
 };
 /** What answers the same whether the thing is there or not: revoking is done once and for all, and links are no credential of a project. */

@@ -50,7 +50,7 @@ test("a sandbox's own task is on the list until it is asked for the others", asy
 });
 
 test("what a task cannot be is refused by name", async () => {
-  await refused(tenant.send("POST", "/api/tasks", { budget: { usd: 1 } }), "not_supported");
+  await refused(tenant.send("POST", "/api/tasks", { budget: { usd: 1 } }), "invalid_request");
   await refused(tenant.send("POST", "/api/tasks", { policy: { network: "none" } }), "invalid_request");
   await refused(tenant.send("POST", "/api/tasks", { id: "../x" }), "invalid_request");
   await refused(tenant.send("POST", "/api/tasks", { surprise: 1 }), "invalid_request");

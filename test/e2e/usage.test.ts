@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { type Meter, TaskCost, UsageReport, type UsageLine } from "#contract/usage.ts";
+import { TaskCost } from "#contract/cost.ts";
+import { type Meter, UsageReport, type UsageLine } from "#contract/usage.ts";
 import { Usage } from "#client/usage.ts";
 import { makeBox } from "#support/box.ts";
 import { newTenant, openDoor } from "#support/door.ts";
@@ -55,7 +56,13 @@ test("a project counts in the currency that it chose", async () => {
 });
 
 test("what no report can be is refused by name", async () => {
-  for (const query of ["groupBy=colour", "groupBy=task,task", "currency=EUR", "from=yesterday", "from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z"])
+  for (const query of [
+    "groupBy=colour",
+    "groupBy=task,task",
+    "currency=EUR",
+    "from=yesterday",
+    "from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z",
+  ])
     await refused(tenant.send("GET", `/api/usage?${query}`), "invalid_request");
   await refused(tenant.send("GET", "/api/usage?from=2020-01-01T00:00:00Z"), "invalid_request");
   await refused(tenant.send("PUT", "/api/usage/settings", { currency: "EUR" }), "invalid_request");

@@ -10,7 +10,7 @@ function count(names: readonly string[]): Record<string, number> {
   return Object.fromEntries([...Map.groupBy(names, (name) => name)].map(([name, all]) => [name, all.length]));
 }
 
-function print({ ledger, records, left, faults }: SoakReport): void {
+function print({ ledger, records, books, left, faults }: SoakReport): void {
   const { lives, kills, retries, steps } = ledger;
   const answered = lives.filter(({ id }) => id !== undefined).length;
   const total = { lives: lives.length, answered, kills: kills.length, retries: retries.values().reduce((sum, times) => sum + times, 0) };
@@ -24,6 +24,9 @@ function print({ ledger, records, left, faults }: SoakReport): void {
     console.log(`\n${what}`);
     printTable([counts]);
   }
+  const { faults: _, ...sums } = books;
+  console.log("\nbooks");
+  printTable([sums]);
   console.log("\nleft");
   printTable([
     { when: "at rest", ...left.atRest },

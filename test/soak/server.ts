@@ -13,6 +13,7 @@ const SETTINGS = {
   CLEANROOM_SWEEP_EVERY: "@every 1s",
   CLEANROOM_MIN_PREPARED: "1",
   CLEANROOM_MAX_PREPARED: "4",
+  CLEANROOM_USAGE_INTERVAL_S: "1",
 };
 
 export async function openServer(dataDir: string): Promise<Server> {

@@ -9,6 +9,7 @@ import { tempDir } from "#support/temp.ts";
 import { times } from "#support/times.ts";
 import { instancesOf, tracesOf } from "#support/traces.ts";
 import { until } from "#support/until.ts";
+import { type Books, readBooks } from "./books.ts";
 import { askerOf } from "./asking.ts";
 import { diceOf } from "./dice.ts";
 import { judge } from "./judge.ts";
@@ -30,6 +31,7 @@ export interface SoakOptions {
 export interface SoakReport {
   ledger: Ledger;
   records: Records;
+  books: Books;
   /** What stood when nothing lived any more beside instances that waited, and after the server was stopped. */
   left: { atRest: Standing & Weight; stopped: Standing };
   faults: string[];
@@ -64,6 +66,7 @@ export async function soak({ seed, forMs, clients, say = () => undefined }: Soak
   const ledger = newLedger();
   let tenant: Tenant;
   let records: Records;
+  let books: Books;
   let atRest: Standing & Weight;
   {
     await using server = await openServer(folder.path);
@@ -76,6 +79,8 @@ export async function soak({ seed, forMs, clients, say = () => undefined }: Soak
     await server.door().open();
     await pooled(server, tenant).catch((error: unknown) => ledger.faults.push(String(error)));
     records = readRecords(folder.path, projectId);
+    books = readBooks(folder.path, projectId, records.sandboxes);
+    ledger.faults.push(...books.faults);
     const listed = await allBoxes(tenant);
     ledger.faults.push(...judge(ledger, records, listed, eventsOf(folder.path, ["sandbox.ended"])));
     ledger.faults.push(
@@ -84,7 +89,7 @@ export async function soak({ seed, forMs, clients, say = () => undefined }: Soak
     atRest = { ...standing(folder.path), ...weight(server.door()) };
   }
   const stopped = standing(folder.path);
-  return { ledger, records, left: { atRest, stopped }, faults: [...ledger.faults, ...judgeLeftovers(atRest, stopped)] };
+  return { ledger, records, books, left: { atRest, stopped }, faults: [...ledger.faults, ...judgeLeftovers(atRest, stopped)] };
 }
 
 async function load(server: Server, tenant: Tenant, ledger: Ledger, { seed, forMs, clients, say }: Required<SoakOptions>): Promise<void> {

@@ -3,7 +3,7 @@ import type { Project, Quota } from "#contract/project.ts";
 import { CreateSandbox } from "#contract/sandbox.ts";
 import type { Limits } from "#core/limits.ts";
 import { composePlatform } from "#core/platform.ts";
-import type { Models, Platform, Tables } from "#core/ports.ts";
+import type { Models, Outside, Platform, Tables } from "#core/ports.ts";
 import { FakeEngine } from "./fake-engine.ts";
 import { type FixedClock, fixedClock } from "./fixed-clock.ts";
 import { memoryObjects } from "./memory-objects.ts";
@@ -30,6 +30,13 @@ export interface Core {
   clock: FixedClock;
   tables: FailingTables;
   events: { name: string; facts: Record<string, unknown> }[];
+  /** What was posted outside, and what is answered to it. */
+  posts: { url: string; headers: Record<string, string>; body: string }[];
+  outside: FakeOutside;
+}
+
+interface FakeOutside extends Outside {
+  answer: (url: string) => number | Promise<number>;
 }
 
 /** The core on stores in memory, an engine of a map and a clock that a test moves. */
@@ -43,8 +50,16 @@ export function openCore(): Core {
   const log = { event: (name: string, facts: Record<string, unknown>) => void events.push({ name, facts }) };
   const objects = memoryObjects(clock.now);
   const queue = memoryQueue({ maxAttempts: 3, now: clock.now });
-  const parts = { engine, tables, objects, queue, search: memorySearch(), models: { ...NO_MODELS }, clock, log };
-  return { platform: composePlatform(parts, signingKey), engine, clock, tables, events };
+  const posts: Core["posts"] = [];
+  const outside: FakeOutside = {
+    answer: () => 200,
+    async post(url, headers, body) {
+      posts.push({ url, headers, body });
+      return outside.answer(url);
+    },
+  };
+  const parts = { engine, tables, objects, queue, search: memorySearch(), models: { ...NO_MODELS }, outside, clock, log };
+  return { platform: composePlatform(parts, signingKey), engine, clock, tables, events, outside, posts };
 }
 
 export function projectOf(id: string, sandboxes = 10, quota: Partial<Quota> = {}): Project {

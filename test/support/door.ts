@@ -37,7 +37,7 @@ export interface Tenant {
 }
 
 /** How the server that a run shares is set: idle times as short as a second, a sweep in each, and few instances that wait. */
-const SHARED = {
+export const SHARED = {
   CLEANROOM_IDLE_MIN_S: "1",
   CLEANROOM_SWEEP_EVERY: "@every 1s",
   CLEANROOM_MIN_PREPARED: "1",

@@ -82,12 +82,6 @@ test("the first outcome stays", async () => {
   await assert.rejects(cancelTask(platform, ONE, "work"), isProblem("task_ended"));
 });
 
-test("a budget that nothing enforces is refused, not ignored", async () => {
-  const { platform } = openCore();
-  await assert.rejects(createTask(platform, ONE, task({ budget: { tokens: 100 } })), isProblem("not_supported"));
-  assert.deepEqual((await listTasks(platform, ONE, query())).items, []);
-});
-
 test("another project's task does not exist, and its id is free for one's own", async () => {
   const { platform } = openCore();
   await createTask(platform, ONE, task({ id: "work" }));

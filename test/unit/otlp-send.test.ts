@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { isOutside, sendTraces } from "#infra/otlp-send.ts";
+import { sendTraces } from "#infra/otlp-send.ts";
+import { isOutside } from "#infra/outside.ts";
 import { openCollector } from "#support/collector.ts";
 
 test("no address of this machine, its neighbours or the platform is outside, however it is written", () => {

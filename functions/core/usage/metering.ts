@@ -3,6 +3,8 @@ import type { Usage } from "#contract/sandbox.ts";
 import type { Platform, Row } from "#core/ports.ts";
 import { rowKey, SANDBOXES, type SandboxRow, unlessConflict } from "#core/sandbox-rows.ts";
 import { TASKS, taskKey, type TaskRow } from "#core/task-rows.ts";
+import { allotted } from "./allotted.ts";
+import { settleBudgets } from "./budgets.ts";
 import { PROJECT_ITSELF, readCounts, type Source, sourceKey } from "./counts.ts";
 import { hoursAt } from "./hours.ts";
 import { pricesAt } from "./prices.ts";
@@ -35,15 +37,19 @@ export interface MeterState {
   toMs: number;
   /** All that the rows say together, by the prices that held. */
   byPrices: Record<string, Quantities>;
-  /** The engine's own counter of processor time as it was last seen, and what earlier ones had come to. */
-  cpu: { lastMs: number; earlierMs: number };
+  /** The engine's own counter of processor time as it was last seen, by when, and what earlier ones had come to. */
+  cpu: { lastMs: number; earlierMs: number; seenByMs: number };
   pending?: { key: string; row: UsageRow };
 }
 
-/** A sandbox with what the engine says of its use, if it says anything. */
+/**
+ * A sandbox with what the engine says of its use, if it says anything. `atMs` is before its row was read and the engine
+ * was asked: what has ended by the time that this is written had not ended then.
+ */
 export interface Metered {
   row: SandboxRow;
   usage?: Usage | undefined;
+  atMs: number;
 }
 
 export const USAGE = "usage";
@@ -53,8 +59,6 @@ const STATES = "usage-states";
 
 const ATTEMPTS = 20;
 export const HOUR_MS = 3_600_000;
-const FREE_DISK_MIB = 512;
-const WITH_BROWSER: ReadonlySet<string> = new Set(["Browser", "AllInOne"]);
 
 export function hourKey(projectId: string, atMs: number): string {
   return `${projectId}/${String(Math.floor(Math.max(0, atMs) / HOUR_MS) * HOUR_MS).padStart(15, "0")}`;
@@ -79,23 +83,24 @@ export async function meterProject(platform: Platform, projectId: string): Promi
 export async function settleUsage(platform: Platform, row: SandboxRow): Promise<void> {
   // What this process counted of it must not come after.
   await platform.counts.flush();
-  await meterSandbox(platform, { row, usage: row.usage });
+  const state = await meterSandbox(platform, { row, usage: row.usage, atMs: Infinity });
+  await settleBudgets(platform, row, state, undefined);
 }
 
 /** Meters a source again that was counted after it had ended. */
 export async function settleLate(platform: Platform, source: Source): Promise<void> {
   const row = await platform.tables.get<SandboxRow>(SANDBOXES, rowKey(source.projectId, source.id));
-  if (row?.value.state === "ended") await meterSandbox(platform, { row: row.value, usage: row.value.usage });
+  if (row?.value.state === "ended") await meterSandbox(platform, { row: row.value, usage: row.value.usage, atMs: Infinity });
 }
 
 /** What a source has used up to now and no row says yet. */
 export async function unmetered(platform: Platform, metered: Metered, state: MeterState | undefined): Promise<Quantities> {
   const { projectId, id } = metered.row;
-  const cpu = cpuAfter(state?.cpu ?? NEW.cpu, metered);
+  const cpu = cpuAfter(state?.cpu ?? NEW.cpu, metered, platform.clock.now());
   return above(await totalsOf(platform, { projectId, id }, metered, cpu), sumOf(Object.values(state?.byPrices ?? {})));
 }
 
-const NEW: Omit<MeterState, "about" | "toMs"> = { rows: 0, byPrices: {}, cpu: { lastMs: 0, earlierMs: 0 } };
+const NEW: Omit<MeterState, "about" | "toMs"> = { rows: 0, byPrices: {}, cpu: { lastMs: 0, earlierMs: 0, seenByMs: 0 } };
 
 async function meter(platform: Platform, source: Source, metered: Metered | undefined): Promise<MeterState> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
@@ -122,7 +127,7 @@ async function stepOf(
   state: MeterState,
 ): Promise<MeterState | undefined> {
   const nowMs = platform.clock.now();
-  const cpu = cpuAfter(state.cpu, metered);
+  const cpu = cpuAfter(state.cpu, metered, nowMs);
   const used = above(await totalsOf(platform, source, metered, cpu), sumOf(Object.values(state.byPrices)));
   if (isNothing(used)) return undefined;
   const prices = pricesAt(nowMs);
@@ -145,32 +150,23 @@ async function finishRow(platform: Platform, source: Source, { key, version, val
 }
 
 /** All that a source ever used, as its own row, the engine and the counts tell it. */
-async function totalsOf(
-  platform: Platform,
-  source: Source,
-  metered: Metered | undefined,
-  cpu: MeterState["cpu"],
-): Promise<Quantities> {
+async function totalsOf(platform: Platform, source: Source, metered: Metered | undefined, cpu: MeterState["cpu"]): Promise<Quantities> {
   const counted = await readCounts(platform.tables, source);
   if (!metered) return counted;
-  const { cpu: cores, memoryMiB, diskMiB, type } = metered.row;
-  const { awakeMs, restedMs } = hoursAt(metered.row, platform.clock.now());
-  return {
-    ...counted,
-    cpu_allocated: Math.round(cores * 1000) * awakeMs,
-    cpu_used: Math.round((cpu.earlierMs + cpu.lastMs) * 1000),
-    memory_allocated: memoryMiB * awakeMs,
-    memory_paused: memoryMiB * restedMs,
-    disk: Math.max(0, diskMiB - FREE_DISK_MIB) * (awakeMs + restedMs),
-    ...(WITH_BROWSER.has(type) ? { browser: awakeMs } : {}),
-  };
+  const hours = hoursAt(metered.row, metered.atMs);
+  return { ...counted, ...allotted(metered.row, hours), cpu_used: Math.round((cpu.earlierMs + cpu.lastMs) * 1000) };
 }
 
-/** The engine's counter only rises; one that is lower has begun again from nothing. */
-function cpuAfter({ lastMs, earlierMs }: MeterState["cpu"], metered: Metered | undefined): MeterState["cpu"] {
+/**
+ * The engine's counter only rises. One that is lower has begun again from nothing, if it was asked for after the higher
+ * one had been seen; otherwise it is an older word of somebody who was held up.
+ */
+function cpuAfter(known: MeterState["cpu"], metered: Metered | undefined, nowMs: number): MeterState["cpu"] {
   const seenMs = metered?.usage?.cpuMs;
-  if (seenMs === undefined || !Number.isFinite(seenMs) || seenMs < 0) return { lastMs, earlierMs };
-  return seenMs >= lastMs ? { lastMs: seenMs, earlierMs } : { lastMs: seenMs, earlierMs: earlierMs + lastMs };
+  if (!metered || seenMs === undefined || !Number.isFinite(seenMs) || seenMs < 0) return known;
+  const { lastMs, earlierMs, seenByMs } = known;
+  if (seenMs >= lastMs) return { lastMs: seenMs, earlierMs, seenByMs: Math.max(seenByMs, nowMs) };
+  return metered.atMs > seenByMs ? { lastMs: seenMs, earlierMs: earlierMs + lastMs, seenByMs: nowMs } : known;
 }
 
 async function aboutOf(platform: Platform, metered: Metered | undefined): Promise<About> {

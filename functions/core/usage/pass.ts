@@ -1,9 +1,11 @@
+import { endRow } from "#core/endings.ts";
 import type { Limits } from "#core/limits.ts";
 import { factsIfKnown } from "#core/losses.ts";
 import type { Platform, Row } from "#core/ports.ts";
 import type { Project } from "#contract/project.ts";
 import { PROJECTS } from "#core/projects.ts";
-import { LIVING, type LivingRow, SANDBOXES, type SandboxRow } from "#core/sandbox-rows.ts";
+import { LIVING, type LivingRow, ownRow, SANDBOXES, type SandboxRow } from "#core/sandbox-rows.ts";
+import { settleBudgets } from "./budgets.ts";
 import { meterProject, meterSandbox, readState } from "./metering.ts";
 import { sumHours } from "./sums.ts";
 
@@ -21,8 +23,9 @@ export interface UsagePass {
 export async function meterAll(platform: Platform, limits: Limits, signal?: AbortSignal): Promise<UsagePass> {
   const pass: UsagePass = { metered: 0, hoursSummed: 0, usageFailed: 0 };
   await eachRow<LivingRow>(platform, LIVING, pass, signal, async ({ key }) => {
+    const atMs = platform.clock.now();
     const row = await platform.tables.get<SandboxRow>(SANDBOXES, key);
-    if (row && (await meterLiving(platform, limits, row))) pass.metered += 1;
+    if (row && (await meterLiving(platform, limits, row, atMs))) pass.metered += 1;
   });
   await eachRow<Project>(platform, PROJECTS, pass, signal, async ({ value }) => {
     await meterProject(platform, value.id);
@@ -32,7 +35,7 @@ export async function meterAll(platform: Platform, limits: Limits, signal?: Abor
 }
 
 /** What has ended is left to whoever ended it. */
-async function meterLiving(platform: Platform, limits: Limits, row: Row<SandboxRow>): Promise<boolean> {
+async function meterLiving(platform: Platform, limits: Limits, row: Row<SandboxRow>, atMs: number): Promise<boolean> {
   const { projectId, id, state: is, hours } = row.value;
   if (!hours || (is !== "ready" && is !== "paused")) return false;
   const state = await readState(platform, { projectId, id });
@@ -41,7 +44,10 @@ async function meterLiving(platform: Platform, limits: Limits, row: Row<SandboxR
   const facts = await factsIfKnown(platform, row.value);
   // One that is gone is for the sweep to end, with the last that was measured of it.
   if (facts !== "unknown" && !facts?.live) return false;
-  await meterSandbox(platform, { row: row.value, usage: facts === "unknown" ? undefined : facts.usage });
+  const usage = facts === "unknown" ? undefined : facts.usage;
+  const metered = await meterSandbox(platform, { row: row.value, usage, atMs });
+  if (await settleBudgets(platform, row.value, metered, limits.usageIntervalMs)) return true;
+  await endRow(platform, await ownRow(platform, { id: projectId }, id), "budget");
   return true;
 }
 

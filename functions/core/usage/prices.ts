@@ -75,6 +75,11 @@ export function billOf(used: ReadonlyMap<string, Quantities<bigint>>, currency: 
   return { lines, nanos };
 }
 
+export function nanosOf(amount: string): Nanos {
+  const [whole = "0", fraction = ""] = amount.split(".");
+  return BigInt(whole) * NANO + BigInt(fraction.padEnd(9, "0"));
+}
+
 export function decimal(nanos: Nanos): string {
   const fraction = String(nanos % NANO)
     .padStart(9, "0")

@@ -1,11 +1,13 @@
 import type { Project } from "#contract/project.ts";
-import type { Currency, Grouping, TaskCost, UsageGroup, UsageQuery, UsageReport, UsageSettings } from "#contract/usage.ts";
+import type { TaskCost } from "#contract/cost.ts";
+import type { Currency, Grouping, UsageGroup, UsageQuery, UsageReport, UsageSettings } from "#contract/usage.ts";
 import { Problem } from "#contract/problem.ts";
 import type { Platform, Row } from "#core/ports.ts";
 import { factsIfKnown } from "#core/losses.ts";
 import type { SandboxRow } from "#core/sandbox-rows.ts";
 import { ownTask } from "#core/task-rows.ts";
 import { sandboxesOf } from "#core/tasks.ts";
+import { taskBudgetStatus } from "./budgets.ts";
 import { HOUR_MS, readState, unmetered } from "./metering.ts";
 import { billOf, decimal, pricesAt } from "./prices.ts";
 import { isNothing, type Quantities, Sums } from "./quantities.ts";
@@ -65,14 +67,15 @@ export async function reportUsage(platform: Platform, project: Owner, query: Usa
 
 /** The bill of one task: what its sandboxes' rows come to, and what they used since. */
 export async function costOfTask(platform: Platform, project: Owner, taskId: string, asked: Currency | undefined): Promise<TaskCost> {
-  await ownTask(platform, project.id, taskId);
+  const { value: task } = await ownTask(platform, project.id, taskId);
   await platform.counts.flush();
   const currency = asked ?? (await getUsageSettings(platform, project)).currency;
+  const atMs = platform.clock.now();
   const rows = await sandboxesOf(platform, project.id, taskId);
   const all = new Map<string, Sums>();
   const totals: string[] = [];
   for (let at = 0; at < rows.length; at += AT_ONCE) {
-    const used = await Promise.all(rows.slice(at, at + AT_ONCE).map((row) => usedBy(platform, row)));
+    const used = await Promise.all(rows.slice(at, at + AT_ONCE).map((row) => usedBy(platform, row, atMs)));
     for (const byPrices of used) {
       const own = new Map<string, Sums>();
       for (const [prices, quantities] of byPrices)
@@ -85,6 +88,7 @@ export async function costOfTask(platform: Platform, project: Owner, taskId: str
     }
   }
   const { lines, nanos } = billOf(totalsIn(all), currency);
+  const budget = await taskBudgetStatus(platform, task);
   const sandboxes = rows.map(({ value: { id, template, state } }, at) => ({ id, template, state, total: totals[at] ?? "0" }));
   return {
     taskId,
@@ -94,15 +98,16 @@ export async function costOfTask(platform: Platform, project: Owner, taskId: str
     lines,
     total: decimal(nanos),
     sandboxes: sandboxes.toReversed().slice(0, SHOWN),
+    ...(budget ? { budget } : {}),
   };
 }
 
 /** What a sandbox used, by the prices that held, with what no row says yet. */
-async function usedBy(platform: Platform, { value: row }: Row<SandboxRow>): Promise<[string, Quantities][]> {
+async function usedBy(platform: Platform, { value: row }: Row<SandboxRow>, atMs: number): Promise<[string, Quantities][]> {
   const state = (await readState(platform, { projectId: row.projectId, id: row.id }))?.value;
   const facts = row.state === "ready" || row.state === "paused" ? await factsIfKnown(platform, row) : undefined;
   const usage = facts === "unknown" || !facts?.live ? row.usage : facts.usage;
-  const more = await unmetered(platform, { row, usage }, state);
+  const more = await unmetered(platform, { row, usage, atMs }, state);
   const rows: [string, Quantities][] = Object.entries(state?.byPrices ?? {});
   return isNothing(more) ? rows : [...rows, [pricesAt(platform.clock.now()), more]];
 }

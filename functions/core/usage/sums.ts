@@ -55,12 +55,12 @@ export async function groupsOf(
 }
 
 /** Makes sums of hours that are over and whose sums are old, the latest first. Any number may do so at once. */
-export async function sumHours(platform: Platform, projectId: string): Promise<number> {
+export async function sumHours(platform: Platform, projectId: string, most = HOURS_PER_RUN, lookedBack = LOOKED_BACK): Promise<number> {
   const current = hourKey(projectId, platform.clock.now());
-  const marks = await platform.tables.range<number>(USAGE_MARKS, `${projectId}/`, { limit: LOOKED_BACK, descending: true });
+  const marks = await platform.tables.range<number>(USAGE_MARKS, `${projectId}/`, { limit: lookedBack, descending: true });
   let made = 0;
   for (const { key, value: mark } of marks) {
-    if (key >= current || made === HOURS_PER_RUN) continue;
+    if (key >= current || made === most) continue;
     const known = await platform.tables.get<HourSums>(HOURS, key);
     if (known?.value.mark === mark) continue;
     await sumHour(platform, key, mark);
@@ -79,7 +79,12 @@ async function sumHour(platform: Platform, key: string, mark: number): Promise<v
   await platform.tables.put<HourSums>(HOURS, key, { mark, groups, parts });
 }
 
-async function keptGroups(platform: Platform, key: string, { mark, groups, parts }: HourSums, tasks: boolean): Promise<Group[] | undefined> {
+async function keptGroups(
+  platform: Platform,
+  key: string,
+  { mark, groups, parts }: HourSums,
+  tasks: boolean,
+): Promise<Group[] | undefined> {
   if (!tasks) return groups;
   const rows = await platform.tables.range<TaskSums>(TASK_HOURS, `${key}/`, { limit: PAGE });
   const mine = rows.slice(0, parts);
