@@ -14,7 +14,7 @@ import {
   type WebhookDelivery,
   type WebhookEvent,
 } from "#contract/webhook.ts";
-import type { Platform, Row } from "./ports.ts";
+import type { Platform } from "./ports.ts";
 import { unlessConflict } from "./sandbox-rows.ts";
 
 type Owner = Pick<Project, "id">;
@@ -46,6 +46,7 @@ export interface News {
 
 const HOOKS = "webhooks";
 const DELIVERIES = "webhook-deliveries";
+const ATTEMPTS = 50;
 const SECRET_BYTES = 32;
 const SECRET_PREFIX = "whsec_";
 /** How long after each try the next one comes; after the last there is none. */
@@ -56,15 +57,14 @@ const PROBLEM_CHARS = 200;
 
 /** Makes a webhook; its secret is answered here and never again. */
 export async function createWebhook(platform: Platform, project: Owner, spec: CreateWebhook): Promise<Webhook & { secret: string }> {
-  const row = await platform.tables.get<HooksRow>(HOOKS, project.id);
-  const hooks = row?.value.hooks ?? [];
-  if (hooks.length >= LIMITS.webhooks)
-    throw new Problem("quota_exceeded", { detail: `A project has at most ${LIMITS.webhooks} webhooks`, next: "Delete one." });
   const now = platform.clock.now();
   const secret = SECRET_PREFIX + randomBytes(SECRET_BYTES).toString("base64");
   const hook: Webhook = { id: newId(now), url: spec.url, events: [...new Set(spec.events)], createdAt: new Date(now).toISOString() };
   const kept: HookRow = { ...hook, sealedSecret: platform.vault.seal(secret, aboutOf(project.id, hook.id)) };
-  await platform.tables.put<HooksRow>(HOOKS, project.id, { hooks: [...hooks, kept] }, { ifVersion: row?.version ?? "absent" });
+  await changeHooks(platform, project.id, (hooks) => {
+    if (hooks.length < LIMITS.webhooks) return [...hooks, kept];
+    throw new Problem("quota_exceeded", { detail: `A project has at most ${LIMITS.webhooks} webhooks`, next: "Delete one." });
+  });
   return { ...hook, secret };
 }
 
@@ -75,9 +75,10 @@ export async function listWebhooks(platform: Platform, project: Owner): Promise<
 
 /** Deletes a webhook; the row of a project that had one stays, so that its version never begins again. */
 export async function deleteWebhook(platform: Platform, project: Owner, id: string): Promise<void> {
-  const row = await ownHooks(platform, project.id, id);
-  const hooks = row.value.hooks.filter((hook) => hook.id !== id);
-  await platform.tables.put<HooksRow>(HOOKS, project.id, { hooks }, { ifVersion: row.version });
+  await changeHooks(platform, project.id, (hooks) => {
+    if (hooks.every((hook) => hook.id !== id)) throw webhookNotFound(id);
+    return hooks.filter((hook) => hook.id !== id);
+  });
 }
 
 export async function listDeliveries(
@@ -86,7 +87,8 @@ export async function listDeliveries(
   id: string,
   query: { after?: string | undefined; limit: number },
 ): Promise<{ items: WebhookDelivery[]; next?: string }> {
-  await ownHooks(platform, project.id, id);
+  const row = await platform.tables.get<HooksRow>(HOOKS, project.id);
+  if (!row?.value.hooks.some((hook) => hook.id === id)) throw webhookNotFound(id);
   const prefix = `${project.id}/${id}/`;
   const after = query.after === undefined ? {} : { after: prefix + query.after };
   const rows = await platform.tables.range<DeliveryRow>(DELIVERIES, prefix, { limit: query.limit + 1, descending: true, ...after });
@@ -181,10 +183,21 @@ async function tidy(platform: Platform, prefix: string): Promise<void> {
   for (const { key, value } of rows) if (key < old && value.state !== "waiting") await platform.tables.remove(DELIVERIES, key);
 }
 
-async function ownHooks(platform: Platform, projectId: string, id: string): Promise<Row<HooksRow>> {
-  const row = await platform.tables.get<HooksRow>(HOOKS, projectId);
-  if (!row?.value.hooks.some((hook) => hook.id === id)) throw new Problem("webhook_not_found", { detail: `No such webhook: ${id}` });
-  return row;
+/** Changes the webhooks of a project, of which there is one row: whoever loses a race reads again. */
+async function changeHooks(platform: Platform, projectId: string, change: (hooks: HookRow[]) => HookRow[]): Promise<void> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    const row = await platform.tables.get<HooksRow>(HOOKS, projectId);
+    const hooks = change(row?.value.hooks ?? []);
+    const written = await unlessConflict(
+      platform.tables.put<HooksRow>(HOOKS, projectId, { hooks }, { ifVersion: row?.version ?? "absent" }),
+    );
+    if (written) return;
+  }
+  throw new Problem("conflict", { detail: "Too many change the project's webhooks at once" });
+}
+
+function webhookNotFound(id: string): Problem {
+  return new Problem("webhook_not_found", { detail: `No such webhook: ${id}` });
 }
 
 function toWebhook({ id, url, events, createdAt }: HookRow): Webhook {

@@ -190,3 +190,18 @@ test("doctor says of every need whether it is there, with the fix where it is no
   assert.ok(checks.length >= 8);
   for (const check of checks) assert.ok(check.state === "ok" || typeof check.fix === "string", check.need);
 });
+
+test("cost: a bill that one can read, and the same for programs", async () => {
+  await using box = await Sandbox.create(client);
+  await box.runCode("sum(range(10**6))");
+  const id = box.id;
+  await box.kill();
+  const shown = await cleanroom(["cost", id, "--currency", "cny"]);
+  assert.equal(shown.code, 0, shown.stderr);
+  assert.match(shown.stdout, /^METER +USED +UNIT +PRICE +AMOUNT$/m);
+  assert.match(shown.stdout, /^vCPU, allocated +[\d.]+ {2}vCPU-second +0\.00011 +0\.\d+$/m);
+  assert.match(shown.stdout, /^Total +0\.\d+ CNY$/m);
+  const told = JSON.parse((await cleanroom(["cost", id, "--json"])).stdout) as { currency: string; final: boolean };
+  assert.partialDeepStrictEqual(told, { currency: "USD", final: true });
+  assert.equal((await cleanroom(["cost", id, "--currency", "eur"])).code, 64);
+});

@@ -22,6 +22,11 @@ export interface Books {
   faults: string[];
 }
 
+interface Entry<T> {
+  key: string;
+  value: T;
+}
+
 /** How far bills may be from the engine's own counters. */
 const PART = 0.01;
 
@@ -30,13 +35,8 @@ export function readBooks(dataDir: string, projectId: string, sandboxes: readonl
   const tables = new DatabaseSync(join(dataDir, "tables.db"), { readOnly: true });
   const engine = new DatabaseSync(join(dataDir, "engine.db"), { readOnly: true });
   try {
-    const values = <T>(table: string) =>
-      tables
-        .prepare("SELECT key, value FROM rows WHERE tbl = ? AND key GLOB ? ORDER BY key")
-        .all(table, `${projectId}/*`)
-        .map(({ key, value }) => ({ key: String(key).slice(projectId.length + 1), value: JSON.parse(String(value)) as T }));
-    const states = new Map(values<MeterState>("usage-states").map(({ key, value }) => [key, value]));
-    const rows = values<UsageRow>("usage").map(({ value }) => value);
+    const states = new Map(valuesIn<MeterState>(tables, "usage-states", projectId).map(({ key, value }) => [key, value]));
+    const rows = valuesIn<UsageRow>(tables, "usage", projectId).map(({ value }) => value);
     const counted = new Map(
       engine
         .prepare("SELECT id, usage FROM sessions WHERE id GLOB ? AND usage IS NOT NULL")
@@ -46,20 +46,18 @@ export function readBooks(dataDir: string, projectId: string, sandboxes: readonl
     const served = sandboxes.filter(({ hours }) => hours !== undefined);
     const bySource = Map.groupBy(rows, ({ source }) => source);
     const billed = (id: string, meter: Meter) =>
-      (bySource.get(id) ?? []).reduce((sum, { used }) => sum + (used[meter] ?? 0), 0) / METERS[meter].per;
-    const allotted = (row: SandboxRow) => (row.cpu * hoursAt(row, Infinity).awakeMs) / 1000;
-    const sum = (amounts: number[]) => amounts.reduce((total, amount) => total + amount, 0);
+      (bySource.get(id) ?? []).reduce((all, { used }) => all + (used[meter] ?? 0), 0) / METERS[meter].per;
     const known = served.filter(({ id }) => counted.has(id));
     const engineCpuS = sum(known.map(({ id }) => counted.get(id) ?? 0));
     const billedCpuS = sum(known.map(({ id }) => billed(id, "cpu_used")));
     const allottedS = sum(served.map(allotted));
     const billedAllottedS = sum(served.map(({ id }) => billed(id, "cpu_allocated")));
     const chain = verifyChain(
-      values<AuditSegment>("audit").flatMap(({ value }) => value.lines),
+      valuesIn<AuditSegment>(tables, "audit", projectId).flatMap(({ value }) => value.lines),
       undefined,
     );
     const created = new Set(
-      values<Segment>("spans").flatMap(({ value }) =>
+      valuesIn<Segment>(tables, "spans", projectId).flatMap(({ value }) =>
         value.spans.filter(({ name }) => name === "create sandbox").map(({ sandboxId }) => sandboxId),
       ),
     );
@@ -95,6 +93,22 @@ export function readBooks(dataDir: string, projectId: string, sandboxes: readonl
     tables.close();
     engine.close();
   }
+}
+
+/** vCPU-seconds that a sandbox had, by its own times. */
+function allotted(row: SandboxRow): number {
+  return (row.cpu * hoursAt(row, Infinity).awakeMs) / 1000;
+}
+
+function valuesIn<T>(tables: DatabaseSync, table: string, projectId: string): Entry<T>[] {
+  return tables
+    .prepare("SELECT key, value FROM rows WHERE tbl = ? AND key GLOB ? ORDER BY key")
+    .all(table, `${projectId}/*`)
+    .map(({ key, value }) => ({ key: String(key).slice(projectId.length + 1), value: JSON.parse(String(value)) as T }));
+}
+
+function sum(amounts: number[]): number {
+  return amounts.reduce((total, amount) => total + amount, 0);
 }
 
 function round(amount: number): number {

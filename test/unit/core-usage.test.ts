@@ -26,6 +26,7 @@ async function opened(): Promise<Core> {
 
 const quantity = (lines: readonly UsageLine[], meter: Meter) =>
   lines.filter((line) => line.meter === meter).reduce((sum, line) => sum + line.quantity, 0);
+const requests = (lines: readonly UsageLine[]) => quantity(lines, "requests");
 const rowsOf = ({ platform }: Core) => platform.tables.range<UsageRow>("usage", "", { limit: 1000 });
 const usedIn = async (core: Core, meter: Meter) =>
   (await rowsOf(core)).reduce((sum, { value }) => sum + (value.used[meter] ?? 0), 0) / METERS[meter].per;
@@ -177,7 +178,6 @@ test("reports group by agent, template, task and day, in pages, and are of the o
     await meterAll(platform, LIMITS);
   }
   const by = async (groupBy: string, more: object = {}) => reportUsage(platform, ONE, query({ groupBy, ...more }));
-  const requests = (lines: readonly UsageLine[]) => quantity(lines, "requests");
   assert.deepEqual(
     (await by("agent")).items.map(({ agent, lines }) => [agent, requests(lines)]),
     [

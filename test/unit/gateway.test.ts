@@ -146,6 +146,7 @@ test("on every route, another project's sandbox, template, artifact and snapshot
     linkArtifact: {},
     createKey: {},
     updateProject: { quota: {} },
+    setProjectBudget: { budget: { units: { requests: 1 } } },
     finishTask: { outcome: { status: "succeeded" } },
   };
   const routes = [

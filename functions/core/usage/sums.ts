@@ -1,4 +1,4 @@
-import type { Platform } from "#core/ports.ts";
+import type { Platform, Row } from "#core/ports.ts";
 import { type About, HOUR_MS, hourKey, USAGE, USAGE_MARKS, type UsageRow } from "./metering.ts";
 import { plus, type Quantities } from "./quantities.ts";
 
@@ -75,7 +75,7 @@ async function sumHour(platform: Platform, key: string, mark: number): Promise<v
   const parts = Math.ceil(byTask.length / PART);
   for (let part = 0; part < parts; part += 1)
     await platform.tables.put<TaskSums>(TASK_HOURS, partKey(key, part), { mark, groups: byTask.slice(part * PART, (part + 1) * PART) });
-  const groups = joined(byTask.map(({ taskId: _, ...group }) => group));
+  const groups = joined(byTask.map(withoutTask));
   await platform.tables.put<HourSums>(HOURS, key, { mark, groups, parts });
 }
 
@@ -122,13 +122,13 @@ function join(groups: Map<string, Group>, { taskId, agent, template, prices, use
     });
 }
 
-function withoutTask({ taskId: _, ...rest }: UsageRow): Group {
-  return rest;
+function withoutTask({ agent, template, prices, used }: Group): Group {
+  return { ...(agent === undefined ? {} : { agent }), ...(template === undefined ? {} : { template }), prices, used };
 }
 
 /** Rows of hours after `from` and not after `until`. */
-async function stretch<T>(platform: Platform, table: string, projectId: string, from: string, until: string) {
-  const found: { key: string; value: T }[] = [];
+async function stretch<T>(platform: Platform, table: string, projectId: string, from: string, until: string): Promise<Row<T>[]> {
+  const found: Row<T>[] = [];
   let after: string = from;
   for (;;) {
     const rows = await platform.tables.range<T>(table, `${projectId}/`, { limit: PAGE, after });
