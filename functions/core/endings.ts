@@ -89,8 +89,7 @@ async function finish(platform: Platform, ending: Row<SandboxRow>): Promise<Row<
   await endOwnTask(platform, ending.value);
   const ended = await turn(platform, ending, { state: "ended", endedAtMs: platform.clock.now(), ...measured });
   if (!ended) return undefined;
-  await tellEnding(platform, ended.value);
-  await settleUsage(platform, ended.value);
+  await Promise.all([tellEnding(platform, ended.value), settleUsage(platform, ended.value)]);
   await tellEnded(platform, ended.value);
   await settle(platform, ended.value);
   platform.traces.recordControl(placeOf(ended.value), sandboxSpan(ended.value));

@@ -149,6 +149,21 @@ test("a clock that is set back bills nothing twice, and one that leaps no more t
   assert.equal(await usedIn(leap, "cpu_allocated"), 2 * 600);
 });
 
+test("one that died before anybody noticed is billed up to its death, as the engine tells it", async () => {
+  const core = await opened();
+  const { platform, clock, engine } = core;
+  await createSandbox(platform, LIMITS, ONE, spec({ id: "mine-1" }));
+  clock.advance(70 * SECOND);
+  const endedAtMs = clock.now();
+  engine.end("p1_mine-1", "crashed");
+  const facts = engine.facts.bind(engine);
+  engine.facts = async (ref) => ({ live: false, ...(await facts(ref)), endedAtMs });
+  clock.advance(50 * MINUTE);
+  await meterAll(platform, LIMITS);
+  await sweep(platform, LIMITS);
+  assert.equal(await usedIn(core, "cpu_allocated"), 2 * 70);
+});
+
 test("what was counted and still on its way when a sandbox ended is billed all the same, once", async () => {
   const core = await opened();
   const { platform, clock } = core;

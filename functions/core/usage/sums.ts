@@ -28,6 +28,8 @@ interface TaskSums {
 
 const HOURS = "usage-hours";
 const TASK_HOURS = "usage-task-hours";
+/** The marks that the sums of hours cover, so that a sweep which has nothing to do reads numbers alone. */
+const SUMMED = "usage-summed";
 const PAGE = 1000;
 const PART = 2000;
 /** Hours that one run makes sums of, and how far back it looks for them. */
@@ -57,12 +59,13 @@ export async function groupsOf(
 /** Makes sums of hours that are over and whose sums are old, the latest first. Any number may do so at once. */
 export async function sumHours(platform: Platform, projectId: string, most = HOURS_PER_RUN, lookedBack = LOOKED_BACK): Promise<number> {
   const current = hourKey(projectId, platform.clock.now());
-  const marks = await platform.tables.range<number>(USAGE_MARKS, `${projectId}/`, { limit: lookedBack, descending: true });
+  const latest = { limit: lookedBack, descending: true };
+  const marks = await platform.tables.range<number>(USAGE_MARKS, `${projectId}/`, latest);
+  if (marks.every(({ key }) => key >= current)) return 0;
+  const summed = new Map((await platform.tables.range<number>(SUMMED, `${projectId}/`, latest)).map(({ key, value }) => [key, value]));
   let made = 0;
   for (const { key, value: mark } of marks) {
-    if (key >= current || made === most) continue;
-    const known = await platform.tables.get<HourSums>(HOURS, key);
-    if (known?.value.mark === mark) continue;
+    if (key >= current || summed.get(key) === mark || made === most) continue;
     await sumHour(platform, key, mark);
     made += 1;
   }
@@ -77,6 +80,7 @@ async function sumHour(platform: Platform, key: string, mark: number): Promise<v
     await platform.tables.put<TaskSums>(TASK_HOURS, partKey(key, part), { mark, groups: byTask.slice(part * PART, (part + 1) * PART) });
   const groups = joined(byTask.map(withoutTask));
   await platform.tables.put<HourSums>(HOURS, key, { mark, groups, parts });
+  await platform.tables.put<number>(SUMMED, key, mark);
 }
 
 async function keptGroups(
