@@ -63,9 +63,10 @@ function rowOf({ meter, quantity, unit, unitPrice, amount }: UsageLine): string[
 
 function drawSandboxes(sandboxes: TaskCost["sandboxes"], currency: string, style: Style): string[] {
   if (sandboxes.length < 2) return [];
-  const wide = Math.max(...sandboxes.map(({ id }) => id.length));
-  const rows = sandboxes.map(
-    ({ id, template, state, total }) => `  ${harmless(id).padEnd(wide)}  ${harmless(template)}  ${harmless(state)}  ${total} ${currency}`,
+  const cells = sandboxes.map(({ id, template, state, total }) => [id, template, state, `${total} ${currency}`].map(harmless));
+  const widths = [0, 1, 2, 3].map((at) => Math.max(...cells.map((row) => row[at]?.length ?? 0)));
+  const rows = cells.map(
+    (row) => `  ${row.map((cell, at) => (at === 3 ? cell.padStart(widths[at] ?? 0) : cell.padEnd(widths[at] ?? 0))).join("  ")}`,
   );
   return [style.faint(`${sandboxes.length} sandboxes, the newest first`), ...rows, ""];
 }
