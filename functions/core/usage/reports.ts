@@ -35,16 +35,15 @@ export async function setUsageSettings(platform: Platform, project: Owner, setti
 export async function reportUsage(platform: Platform, project: Owner, query: UsageQuery): Promise<UsageReport> {
   const { fromMs, toMs } = stretchOf(platform, query);
   const currency = query.currency ?? (await getUsageSettings(platform, project)).currency;
-  const found = new Map<string, { names: Names; used: Map<string, Sums> }>();
+  // Only what is shown is added up: of many tasks a page has few.
+  const found = new Map<string, { names: Names; groups: Group[] }>();
   const tasks = query.groupBy.includes("task");
   await groupsOf(platform, project.id, { fromMs, toMs, tasks }, (group, hourMs) => {
     const names = namesOf(query.groupBy, project.id, group, hourMs);
     const key = placeOf(query.groupBy, names);
-    let mine = found.get(key);
-    if (!mine) found.set(key, (mine = { names, used: new Map() }));
-    let sums = mine.used.get(group.prices);
-    if (!sums) mine.used.set(group.prices, (sums = new Sums()));
-    sums.add(group.used);
+    const mine = found.get(key);
+    if (mine) mine.groups.push(group);
+    else found.set(key, { names, groups: [group] });
   });
   const places = [...found.keys()].toSorted();
   const after = query.after === undefined ? undefined : Buffer.from(query.after, "base64url").toString();
@@ -52,7 +51,7 @@ export async function reportUsage(platform: Platform, project: Owner, query: Usa
   const shown = begin < 0 ? [] : places.slice(begin, begin + query.limit);
   const items = shown.flatMap((place) => {
     const group = found.get(place);
-    return group ? [itemOf(group.names, group.used, currency)] : [];
+    return group ? [itemOf(group.names, group.groups, currency)] : [];
   });
   const last = shown.at(-1);
   const isMore = last !== undefined && last !== places.at(-1);
@@ -112,7 +111,13 @@ async function usedBy(platform: Platform, { value: row }: Row<SandboxRow>, atMs:
   return isNothing(more) ? rows : [...rows, [pricesAt(platform.clock.now()), more]];
 }
 
-function itemOf(names: Names, used: ReadonlyMap<string, Sums>, currency: Currency): UsageGroup {
+function itemOf(names: Names, groups: readonly Group[], currency: Currency): UsageGroup {
+  const used = new Map<string, Sums>();
+  for (const group of groups) {
+    let sums = used.get(group.prices);
+    if (!sums) used.set(group.prices, (sums = new Sums()));
+    sums.add(group.used);
+  }
   const { lines, nanos } = billOf(totalsIn(used), currency);
   return { ...names, lines, total: decimal(nanos) };
 }
