@@ -19,6 +19,7 @@ import type { Operation } from "./operation.ts";
 import * as port from "./port.ts";
 import * as process from "./process.ts";
 import * as project from "./project.ts";
+import * as recording from "./recording.ts";
 import * as sandbox from "./sandbox.ts";
 import * as snapshot from "./snapshot.ts";
 import * as task from "./task.ts";
@@ -48,6 +49,7 @@ export const DOOR_OPERATIONS = [
   mcp,
   audit,
   control,
+  recording,
   traceExport,
   memory,
   usage,

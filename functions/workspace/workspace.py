@@ -112,9 +112,11 @@ def create_workspace(parts):
     if parts.display is not None:
         import desktop.actions
         import display
+        import recording
         import view
 
         handlers |= display.routes(parts.display) | view.routes(parts.display) | desktop.actions.routes(parts.display)
+        handlers |= recording.routes(recording.Recorder(parts.display.nursery, parts.display))
     if parts.browser is not None:
         import browser.routes
 
