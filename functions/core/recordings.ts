@@ -15,6 +15,9 @@ export const OPEN_RECORDINGS = "recordings-open";
 const LEASE_MS = 60_000;
 const PAGE = 200;
 
+/** What says that a recording is not kept yet, from before its own row on. */
+export type OpenRow = Row<{ atMs: number }>;
+
 /** One video. Its bytes are chunks until it is whole, and then those of an artifact whose id is chosen before. */
 export interface RecordingRow {
   projectId: string;
@@ -74,7 +77,7 @@ export async function keepRecording(platform: Platform, key: string): Promise<vo
 }
 
 /** Finishes one that was left open by somebody who crashed; false while it may still go on. */
-export async function finishRecording(platform: Platform, { key, value }: Row<{ atMs: number }>): Promise<boolean> {
+export async function finishRecording(platform: Platform, { key, value }: OpenRow): Promise<boolean> {
   const row = await platform.tables.get<RecordingRow>(RECORDINGS, key);
   if (platform.clock.now() < (row?.value.lastAtMs ?? value.atMs) + LEASE_MS) return false;
   await keepRecording(platform, key);
@@ -134,11 +137,19 @@ export async function checkRoom(platform: Platform, projectId: string, sandboxId
   const { recordingsBytes: limitBytes, recordingsPerSandbox: limit } = LIMITS;
   if (usedBytes < limitBytes && rows.length < limit) return;
   const detail = `The recordings of a sandbox are ${limit} at most, and ${limitBytes} bytes together`;
-  throw new Problem("quota_exceeded", { detail, sandboxId, usedBytes, limitBytes, next: "Delete recordings, or connect without `recording`." });
+  throw new Problem("quota_exceeded", {
+    detail,
+    sandboxId,
+    usedBytes,
+    limitBytes,
+    next: "Delete recordings, or connect without `recording`.",
+  });
 }
 
 async function recordingRows(platform: Platform, projectId: string, sandboxId: string): Promise<Row<RecordingRow>[]> {
-  return platform.tables.range<RecordingRow>(RECORDINGS, recordingKey(projectId, sandboxId, ""), { limit: 2 * LIMITS.recordingsPerSandbox });
+  return platform.tables.range<RecordingRow>(RECORDINGS, recordingKey(projectId, sandboxId, ""), {
+    limit: 2 * LIMITS.recordingsPerSandbox,
+  });
 }
 
 async function ownRecording(

@@ -11,7 +11,7 @@ import { isToRest, mend, pauseIdle } from "./pauses.ts";
 import { collectSession, MCP_COUNTS, MCP_SESSIONS, type McpSessionRow, reconcileSessions } from "./mcp-sessions.ts";
 import type { EngineRef, ListedSession, Platform, Row } from "./ports.ts";
 import { PROJECTS } from "./projects.ts";
-import { finishRecording, OPEN_RECORDINGS } from "./recordings.ts";
+import { finishRecording, OPEN_RECORDINGS, type OpenRow } from "./recordings.ts";
 import { QUOTAS, reconcileQuota } from "./quotas.ts";
 import {
   announce,
@@ -72,7 +72,7 @@ export async function sweep(platform: Platform, limits: Limits, signal?: AbortSi
   await step(run, "quotas", () => sweepQuotas(run));
   await step(run, "artifacts", async () => void (report.collected += await collectIntents(platform, INTENTS_PER_RUN)));
   await step(run, "action logs", () => sweepOpen(run, OPEN_LOGS, LOGS_PER_RUN, ({ key }) => keepLog(platform, key)));
-  await step(run, "recordings", () => sweepOpen(run, OPEN_RECORDINGS, LOGS_PER_RUN, (row) => finishRecording(platform, row)));
+  await step(run, "recordings", () => sweepOpen(run, OPEN_RECORDINGS, LOGS_PER_RUN, (row: OpenRow) => finishRecording(platform, row)));
   await step(run, "snapshots", async () => {
     report.collected += await collectSnapshots(platform, INTENTS_PER_RUN);
     await sweepBytes(run);

@@ -38,7 +38,9 @@ async function play(box: Box, video: Uint8Array) {
     format: { format_name: string; duration: string };
   };
   // Small pictures in few colours: compression alone makes two that look the same differ.
-  const hashes = "ffmpeg -v error -i /tmp/seen.mkv -vf scale=16:10,format=gray,lutyuv=y=trunc(val/64)*64 -f framehash - | grep -v '#' | awk '{print $NF}' | sort -u | wc -l";
+  const hashes =
+    `ffmpeg -v error -i /tmp/seen.mkv -vf "scale=16:10,format=gray,lutyuv='y=trunc(val/64)*64'" -f framehash - | ` +
+    "grep -v '#' | awk '{print $NF}' | sort -u | wc -l";
   const frames = await box.command(hashes, { timeout: 60 });
   assert.equal(frames.result?.stderr, "");
   return { stream: streams[0], format, different: Number(frames.result?.stdout) };

@@ -66,7 +66,7 @@ test("a change is for the sandboxes to come: those that exist keep what they wer
   assert.equal((await younger.execute(fill(1500))).stdout, "1500\n");
 });
 
-const SERVED = ["CodeInterpreter", "Browser", "AllInOne"];
+const SERVED = ["CodeInterpreter", "Browser", "AllInOne", "Desktop"];
 
 test("types that are not served are refused, naming those that are", async () => {
   for (const type of TemplateType.options.filter((option) => !SERVED.includes(option))) {

@@ -49,8 +49,7 @@ const recorded = (core: Core, many = 1) =>
     const { recordings } = await list(core);
     return recordings.length === many && recordings.every(({ state }) => state === "recorded");
   });
-const begin = async (core: Core) =>
-  beginRecording(core.platform, (await ownRow(core.platform, ONE, "mine-1")).value, core.clock.now());
+const begin = async (core: Core) => beginRecording(core.platform, (await ownRow(core.platform, ONE, "mine-1")).value, core.clock.now());
 
 test("a video goes on while somebody wants it, and is an artifact once nobody does", async () => {
   const core = await openWithSandbox();
