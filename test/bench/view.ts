@@ -38,12 +38,12 @@ async function keystrokes(id: string): Promise<Figure> {
   const socket = new WebSocket(socketUrl(id, `/processes/tty?${new URLSearchParams(TERMINAL).toString()}`));
   await once(socket, "open");
   let shown = "";
-  let heard: () => void = () => {};
+  let heard: (() => void) | undefined;
   socket.addEventListener("message", ({ data }: MessageEvent) => {
     const said = JSON.parse(data as string) as { type: string; data?: string };
     if (said.type !== "output") return;
     shown += said.data ?? "";
-    heard();
+    heard?.();
   });
   const say = (data: string) => socket.send(JSON.stringify({ type: "input", data }));
   await until("a prompt is there", () => shown.includes("$ "), SETTLE_MS);

@@ -12,6 +12,8 @@ const tenant = await newTenant(door);
 const LIMIT = { timeout: 240_000 };
 const SLOW_MS = 90_000;
 const environment = { DISPLAY: ":1" };
+/** From where xdotool says that a window is, which counts its frame twice, to the middle of its title. */
+const TITLE_ABOVE = 32;
 
 const act = async (box: Box, action: object) =>
   DesktopResult.parse(await tenant.json("POST", `/sandboxes/${box.id}/desktop/actions`, action));
@@ -41,13 +43,13 @@ test("a desktop is there when its sandbox is: a terminal opens from the panel, a
   await act(box, {
     type: "drag",
     path: [
-      { x: terminal.x + 200, y: terminal.y - 10 },
-      { x: terminal.x + 150, y: terminal.y - 60 },
+      { x: terminal.x + 200, y: terminal.y - TITLE_ABOVE },
+      { x: terminal.x + 150, y: terminal.y - TITLE_ABOVE - 50 },
     ],
   });
   await until("the window has moved", async () => (await windowOf(box, "xterm")).y < terminal.y - 20, SLOW_MS);
   const moved = await windowOf(box, "xterm");
-  await act(box, { type: "double_click", x: moved.x + 200, y: moved.y - 10 });
+  await act(box, { type: "double_click", x: moved.x + 200, y: moved.y - TITLE_ABOVE });
   await until("it fills the screen above the panel", async () => (await windowOf(box, "xterm")).width > 1200, SLOW_MS);
   assert.ok((await windowOf(box, "xterm")).height < 800 - 36);
   await act(box, { type: "keypress", keys: "alt+F4" });

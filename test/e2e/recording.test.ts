@@ -51,13 +51,15 @@ test("a browser session with recording=true is a video of what was to be seen, k
   const browser = await chromium.connectOverCDP(`${inPath(box)}?tenantId=7&recording=true`, { timeout: SLOW_MS });
   assert.equal((await list(box)).recordings[0]?.state, "recording");
   const page = browser.contexts()[0]?.pages()[0] ?? (await browser.newPage());
-  const paint = async (colour: string) => {
-    await page.setContent(`<body style="background:${colour}"></body>`);
+  const colours = `["black", "white"]`;
+  await page.setContent(
+    `<body><script>setInterval(() => { document.body.style.background = ${colours}[Math.round(performance.now() / 700) % 2]; }, 50);</script>`,
+  );
+  // Twice, as the first of them may have been about to be kept before the page was there.
+  for (const what of ["the beginning", "the page"]) {
     const size = (await list(box)).recordings[0]?.size ?? 0;
-    await until("frames of it are kept", async () => ((await list(box)).recordings[0]?.size ?? 0) > size, SLOW_MS);
-  };
-  await paint("black");
-  await paint("white");
+    await until(`${what} is kept`, async () => ((await list(box)).recordings[0]?.size ?? 0) > size, SLOW_MS);
+  }
   const [live] = (await list(box)).recordings;
   const soFar = await tenant.send("GET", `/sandboxes/${box.id}/recordings/${live?.filename}`);
   assert.equal(soFar.status, 200);

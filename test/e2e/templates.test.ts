@@ -124,7 +124,7 @@ test("templates are listed by name in pages, the built-in ones in their places",
     seen.push(...found.items.map(({ name }) => name));
     cursor = found.next;
   } while (cursor !== undefined);
-  assert.deepEqual(seen, ["all-in-one", "alpha", "browser", "code-interpreter", "delta", "zeta"]);
+  assert.deepEqual(seen, ["all-in-one", "alpha", "browser", "code-interpreter", "delta", "desktop", "zeta"]);
 });
 
 /** Two threads of work for two seconds; prints the cpu time of each second. */
