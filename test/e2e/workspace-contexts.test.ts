@@ -184,9 +184,12 @@ test("interruptContext: what runs is interrupted, the state stays; idle contexts
 
 test("executions of one context take turns in order; other contexts run meanwhile", async () => {
   await run("order = []", { contextId: "queue" });
-  const slow = run("import os, time\nopen('/tmp/there', 'w').close()\nwhile not os.path.exists('/tmp/go'): time.sleep(0.01)\norder.append(1)", {
-    contextId: "queue",
-  });
+  const slow = run(
+    "import os, time\nopen('/tmp/there', 'w').close()\nwhile not os.path.exists('/tmp/go'): time.sleep(0.01)\norder.append(1)",
+    {
+      contextId: "queue",
+    },
+  );
   // Requests sent one after the other may arrive in any order, so the slow one is known to run before the next are sent.
   await run("import os, time\nwhile not os.path.exists('/tmp/there'): time.sleep(0.01)", { contextId: "other" });
   const next = [2, 3, 4].map((number) => run(`order.append(${number})`, { contextId: "queue" }));
