@@ -1,4 +1,5 @@
 import { operation } from "./operation.ts";
+import { RECORDING_MEDIA_TYPE } from "./recording.ts";
 
 /** Says that the core itself asks; whatever a client sends under this name stays at the door. */
 export const INNER_HEADER = "cleanroom-inner";
@@ -8,6 +9,27 @@ export const FILES_HEADER = "snapshot-files";
 export const SKIPPED_HEADER = "snapshot-skipped";
 
 export const SNAPSHOT_MEDIA_TYPE = "application/x-tar";
+
+/** The display as a video, as it is made; one at a time. It ends by itself at its bounds, or when `endRecording` is asked. */
+export const recordDisplay = operation({
+  id: "recordDisplay",
+  method: "get",
+  path: "/recording",
+  summary: "The display as a video, from now on",
+  status: 200,
+  streams: { response: RECORDING_MEDIA_TYPE },
+  errors: ["route_not_found", "conflict", "display_unavailable"],
+});
+
+/** Has the video that is being made come to its end; none is one that has. */
+export const endRecording = operation({
+  id: "endRecording",
+  method: "delete",
+  path: "/recording",
+  summary: "End the video that is being made",
+  status: 204,
+  errors: ["route_not_found"],
+});
 
 /** All files of the user as one tar, in an order that equal files always have. Only the core asks for it. */
 export const readSnapshot = operation({

@@ -92,6 +92,11 @@ export const LIMITS = {
   displayHeightMin: 200,
   displayHeightMax: 2160,
   clipboardBytes: 256 * KIB,
+  /** One video of the display, after which the next begins; all of one sandbox together, and how many. */
+  recordingMs: 30 * MINUTE_MS,
+  recordingBytes: 256 * MIB,
+  recordingsBytes: 1024 * MIB,
+  recordingsPerSandbox: 200,
   /** One action on the desktop, and what it answers: a picture of the largest screen at most. */
   desktopTextChars: 10_000,
   desktopWaitMaxMs: 10_000,

@@ -19,6 +19,7 @@ import type { Operation } from "./operation.ts";
 import * as port from "./port.ts";
 import * as process from "./process.ts";
 import * as project from "./project.ts";
+import * as recording from "./recording.ts";
 import * as sandbox from "./sandbox.ts";
 import * as snapshot from "./snapshot.ts";
 import * as task from "./task.ts";
@@ -64,8 +65,8 @@ export const WORKSPACE_OPERATIONS = [workspace, context, terminal, process, file
 /** What a workspace answers to the core alone; the door passes on no request that could ask for it. */
 export const INNER_OPERATIONS = [inner].flatMap(operationsOf);
 
-/** AgentRun's own control plane and the life cycle part of its data plane. */
-export const AGENTRUN_OPERATIONS = [agentrun, agentrunTemplate, agentrunSandbox, agentrunMemory].flatMap(operationsOf);
+/** AgentRun's own control plane, and what of its data plane the door answers itself. */
+export const AGENTRUN_OPERATIONS = [agentrun, agentrunTemplate, agentrunSandbox, agentrunMemory, recording].flatMap(operationsOf);
 
 /** What mem0's own client asks of its hosted service. */
 export const MEM0_OPERATIONS = operationsOf(mem0);

@@ -55,6 +55,12 @@ export const PROBLEMS = {
   process_not_found: { status: 404, title: "No such process", retry: false, next: "List the sandbox's processes." },
   file_not_found: { status: 404, title: "No such file or directory", retry: false, next: "Check the path; list its parent." },
   artifact_not_found: { status: 404, title: "No such artifact", retry: false, next: "List the artifacts of this project." },
+  recording_not_found: {
+    status: 404,
+    title: "No such recording",
+    retry: false,
+    next: "List the sandbox's recordings; one is made where a client connects with `recording=true`.",
+  },
   snapshot_not_found: { status: 404, title: "No such snapshot", retry: false, next: "List the snapshots of this project." },
   target_not_found: { status: 404, title: "No such page or worker", retry: false, next: "List what the browser has open: `/json/list`." },
   webhook_not_found: { status: 404, title: "No such webhook", retry: false, next: "List the webhooks of this project." },

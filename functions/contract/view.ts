@@ -3,7 +3,7 @@ import { operation } from "./operation.ts";
 
 /** AgentRun's clients add `tenantId`, which stays at the door; what else comes is nobody's. */
 export const WatchView = z.object({
-  /** What AgentRun's clients may say; the door refuses all but `false`. */
+  /** Whether the display is recorded for as long as this connection lasts; the door sees to it. */
   recording: z.stringbool().default(false),
 });
 export type WatchView = z.output<typeof WatchView>;

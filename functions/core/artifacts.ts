@@ -203,6 +203,12 @@ async function collectIntent(platform: Platform, key: string): Promise<void> {
   await platform.tables.remove(INTENTS, key);
 }
 
+/** What was kept under an id and where its bytes are; undefined when there is none any more. */
+export async function findArtifact(platform: Platform, projectId: string, id: string): Promise<ArtifactRow | undefined> {
+  const row = await platform.tables.get<ArtifactRow>(ARTIFACTS, `${projectId}/${id}`);
+  return row?.value.deleting ? undefined : row?.value;
+}
+
 async function ownArtifact(platform: Platform, projectId: string, id: string): Promise<Row<ArtifactRow>> {
   const row = await platform.tables.get<ArtifactRow>(ARTIFACTS, `${projectId}/${id}`);
   if (!row || row.value.deleting) throw artifactNotFound(id);

@@ -3,7 +3,7 @@ import { lifeDefaultMs, type Limits } from "./limits.ts";
 
 export const CODE_INTERPRETER = "code-interpreter";
 const BUILT_IN_AT = "2026-01-01T00:00:00.000Z";
-/** Instances with a running browser that wait for one template: each takes some hundred MiB. */
+/** Instances with a running browser or desktop that wait for one template: each takes some hundred MiB. */
 const BROWSERS_PREPARED = 2;
 
 type Size = Pick<Template, "cpu" | "memoryMiB" | "diskMiB">;
@@ -13,6 +13,7 @@ export const SERVED: Readonly<Partial<Record<TemplateType, Size>>> = {
   CodeInterpreter: { cpu: 2, memoryMiB: 2048, diskMiB: 10_240 },
   Browser: { cpu: 2, memoryMiB: 2048, diskMiB: 10_240 },
   AllInOne: { cpu: 2, memoryMiB: 4096, diskMiB: 10_240 },
+  Desktop: { cpu: 2, memoryMiB: 4096, diskMiB: 10_240 },
 };
 
 /** The templates that every project has from the start, by name. */
@@ -25,6 +26,10 @@ const BUILT_IN: Readonly<Record<string, Pick<Template, "type" | "description">>>
   "all-in-one": {
     type: "AllInOne",
     description: "What code-interpreter has, and a browser that starts when it is first used; no network",
+  },
+  desktop: {
+    type: "Desktop",
+    description: "What all-in-one has, on a desktop with windows, a panel and a menu, to be used by mouse and keyboard; no network",
   },
 };
 

@@ -11,6 +11,7 @@ import { isToRest, mend, pauseIdle } from "./pauses.ts";
 import { collectSession, MCP_COUNTS, MCP_SESSIONS, type McpSessionRow, reconcileSessions } from "./mcp-sessions.ts";
 import type { EngineRef, ListedSession, Platform, Row } from "./ports.ts";
 import { PROJECTS } from "./projects.ts";
+import { finishRecording, OPEN_RECORDINGS, type OpenRow } from "./recordings.ts";
 import { QUOTAS, reconcileQuota } from "./quotas.ts";
 import {
   announce,
@@ -69,15 +70,9 @@ export async function sweep(platform: Platform, limits: Limits, signal?: AbortSi
   await step(run, "living", () => sweepLiving(run));
   await step(run, "orphans", () => sweepOrphans(run));
   await step(run, "quotas", () => sweepQuotas(run));
-  await step(run, "artifacts", async () => {
-    report.collected += await collectIntents(platform, INTENTS_PER_RUN);
-  });
-  await step(run, "action logs", async () => {
-    const open = await stretch<object>(platform, OPEN_LOGS, LOGS_PER_RUN);
-    await eachOf(run, open, async ({ key }) => {
-      if (await keepLog(platform, key)) report.collected += 1;
-    });
-  });
+  await step(run, "artifacts", async () => void (report.collected += await collectIntents(platform, INTENTS_PER_RUN)));
+  await step(run, "action logs", () => sweepOpen(run, OPEN_LOGS, LOGS_PER_RUN, ({ key }) => keepLog(platform, key)));
+  await step(run, "recordings", () => sweepOpen(run, OPEN_RECORDINGS, LOGS_PER_RUN, (row: OpenRow) => finishRecording(platform, row)));
   await step(run, "snapshots", async () => {
     report.collected += await collectSnapshots(platform, INTENTS_PER_RUN);
     await sweepBytes(run);
@@ -248,10 +243,15 @@ async function sweepBytes(run: Run): Promise<void> {
   });
 }
 
-async function sweepMcpSessions(run: Run): Promise<void> {
-  await eachOf(run, await stretch<McpSessionRow>(run.platform, MCP_SESSIONS, MCP_SESSIONS_PER_RUN), async (row) => {
-    if (await collectSession(run.platform, row)) run.report.collected += 1;
+/** Finishes what is still open, as far as its time has come. */
+async function sweepOpen<T>(run: Run, table: string, limit: number, finish: (row: Row<T>) => Promise<boolean>): Promise<void> {
+  await eachOf(run, await stretch<T>(run.platform, table, limit), async (row) => {
+    if (await finish(row)) run.report.collected += 1;
   });
+}
+
+async function sweepMcpSessions(run: Run): Promise<void> {
+  await sweepOpen<McpSessionRow>(run, MCP_SESSIONS, MCP_SESSIONS_PER_RUN, (row) => collectSession(run.platform, row));
   await eachOf(run, await stretch<number>(run.platform, MCP_COUNTS, PROJECTS_PER_RUN), async (row) => {
     if (await reconcileSessions(run.platform, row.key)) run.report.corrected += 1;
   });

@@ -19,6 +19,7 @@ import { mountMem0 } from "./mem0/routes.ts";
 import { mountMemory } from "./memory.ts";
 import { answerProblem } from "./problems.ts";
 import { mountProjects } from "./projects.ts";
+import { mountRecordings } from "./recordings.ts";
 import { mountSandboxes } from "./sandboxes.ts";
 import { mountSnapshots } from "./snapshots.ts";
 import { mountSpans } from "./spans.ts";
@@ -62,6 +63,7 @@ export function createApp(gateway: Gateway): Hono<Bindings> {
   mountMcp(app);
   mountControl(app);
   mountDesktop(app);
+  mountRecordings(app);
   mountMemory(app);
   mountMem0(app);
   mountAgentrun(app);

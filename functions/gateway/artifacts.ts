@@ -30,13 +30,14 @@ export function mountArtifacts(app: App): void {
   });
 }
 
-interface Range {
+/** Bytes of something, both ends included. */
+export interface Range {
   start: number;
   end?: number;
 }
 
-// Only a single range from a known start is honoured; HTTP lets a server answer the whole for any other.
-function rangeOf(header: string | null): Range | undefined {
+/** The range that is asked for. Only a single one from a known start is honoured; HTTP lets a server answer the whole for any other. */
+export function rangeOf(header: string | null): Range | undefined {
   const match = /^bytes=(\d{1,15})-(\d{1,15})?$/.exec(header ?? "");
   if (!match) return undefined;
   const start = Number(match[1]);
@@ -45,18 +46,30 @@ function rangeOf(header: string | null): Range | undefined {
 }
 
 /** What a sandbox made is never shown by the door's own origin: it is a download, of the type that it says, without script. */
-function download(artifact: Artifact, sizeBytes: number, body: ReadableStream<Uint8Array>, range: Range | undefined): Response {
+export function download(
+  artifact: Pick<Artifact, "name" | "mediaType" | "sha256">,
+  sizeBytes: number,
+  body: ReadableStream<Uint8Array>,
+  range: Range | undefined,
+): Response {
   const end = Math.min(range?.end ?? sizeBytes - 1, sizeBytes - 1);
   const length = range ? end - range.start + 1 : sizeBytes;
-  const headers: Record<string, string> = {
-    "content-type": /^[\w.+-]+\/[\w.+-]+$/.test(artifact.mediaType) ? artifact.mediaType : "application/octet-stream",
+  const headers = {
+    ...downloadHeaders(artifact),
     "content-length": String(length),
-    "content-disposition": `attachment; filename*=UTF-8''${encodeURIComponent(artifact.name).replace(/['()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)}`,
-    "content-security-policy": "sandbox; default-src 'none'",
     "accept-ranges": "bytes",
-    "cache-control": "private, no-store",
     etag: `"${artifact.sha256}"`,
     ...(range ? { "content-range": `bytes ${range.start}-${end}/${sizeBytes}` } : {}),
   };
   return new Response(body, { status: range ? 206 : 200, headers });
+}
+
+/** What every download says of itself, whether its size is known or not. */
+export function downloadHeaders(artifact: Pick<Artifact, "name" | "mediaType">): Record<string, string> {
+  return {
+    "content-type": /^[\w.+-]+\/[\w.+-]+$/.test(artifact.mediaType) ? artifact.mediaType : "application/octet-stream",
+    "content-disposition": `attachment; filename*=UTF-8''${encodeURIComponent(artifact.name).replace(/['()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)}`,
+    "content-security-policy": "sandbox; default-src 'none'",
+    "cache-control": "private, no-store",
+  };
 }

@@ -5,6 +5,7 @@ import type { NonceMemory } from "#contract/acs3.ts";
 import type { Isolation } from "#contract/sandbox.ts";
 import type { Limits } from "#core/limits.ts";
 import type { Platform } from "#core/ports.ts";
+import type { Recorders } from "#core/recorder.ts";
 import type { Pages } from "./pages.ts";
 import type { Turnstile } from "./turnstile.ts";
 
@@ -19,6 +20,8 @@ export interface Gateway {
   allowAnonymous: boolean;
   nonces: NonceMemory;
   turnstile: Turnstile;
+  /** Who records displays while clients that asked for it are connected. */
+  recorders: Recorders;
   /** What people see of it in a browser. */
   pages: Pages;
   /** How sandboxes are isolated; an engine that finds something else is another engine, with another gateway. */

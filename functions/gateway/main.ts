@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { NonceMemory } from "#contract/acs3.ts";
 import { completeQuotas, importRootKey } from "#core/projects.ts";
+import { openRecorders } from "#core/recorder.ts";
 import { scaleBuiltIn } from "#core/templates.ts";
 import { functionConfig } from "#infra/config.ts";
 import { limitsOf, openPlatform } from "#infra/platform.ts";
@@ -17,6 +18,7 @@ await importRootKey(platform, limits, config.rootKey);
 await completeQuotas(platform, limits);
 // Without it sandboxes are only slower to make.
 await scaleBuiltIn(platform, limits).catch((error: unknown) => platform.log.event("template.not_scaled", { error: String(error) }));
+await using recorders = openRecorders(platform);
 await using door = await openDoor(
   {
     platform,
@@ -28,6 +30,7 @@ await using door = await openDoor(
     allowAnonymous: config.allowAnonymous && config.platform === "local",
     nonces: new NonceMemory(),
     turnstile: openTurnstile(config.paces),
+    recorders,
     pages: await readPages(join(import.meta.dirname, "pages")),
     isolation: await platform.engine.isolation(),
     browserIsolation: await platform.engine.isolation("browser"),

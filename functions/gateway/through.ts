@@ -14,6 +14,7 @@ import { paced } from "./flow.ts";
 import type { Gateway } from "./gateway.ts";
 import { beginPassing } from "./passing.ts";
 import { isPage } from "./pages.ts";
+import { isRecording } from "./recordings.ts";
 import { asServed, enter, isByTicket, isPreflight, preflight } from "./ports.ts";
 import { answerProblem, LIFECYCLE, MCP } from "./problems.ts";
 import { countWire } from "./wire.ts";
@@ -28,7 +29,7 @@ export function goesThrough(incoming: IncomingMessage): boolean {
   if (isByTicket(url)) return true;
   if (!INSIDE.test(url) || isPage(method, url) || isAcs3(arrivalOf(incoming))) return false;
   const path = shownPath(url);
-  return [LIFECYCLE, MCP, DEVTOOLS_LISTS].every((own) => !own.test(path)) && !isDesktop(path);
+  return [LIFECYCLE, MCP, DEVTOOLS_LISTS].every((own) => !own.test(path)) && !isDesktop(path) && !isRecording(path);
 }
 
 /**

@@ -14,6 +14,7 @@ import { type Flow, pacer } from "./flow.ts";
 import type { Gateway } from "./gateway.ts";
 import { enter, refuseForeignOrigin } from "./ports.ts";
 import { answerProblem } from "./problems.ts";
+import { recordWhereAsked } from "./recordings.ts";
 import { isView, openView, viewFilter } from "./views.ts";
 import { countWire } from "./wire.ts";
 
@@ -70,7 +71,11 @@ async function connect(
   const { sandboxId } = target;
   const isDisplay = isView(target.path);
   const devtools = isDevtools(target.path) && (await hasBrowser(gateway, project, sandboxId));
-  if (isDisplay || devtools) refuseRecording(target.path);
+  if (isDisplay || devtools) {
+    const release = await recordWhereAsked(gateway, principal, target);
+    socket.once("close", () => release?.());
+    if (signal.aborted) release?.();
+  }
   // What is read on its way is not compressed.
   if (devtools) headers.delete("sec-websocket-extensions");
   // A view is opened by the door alone, which reads what comes through it.
@@ -81,13 +86,6 @@ async function connect(
   socket.once("close", () => countWire(platform, source, socket));
   const filter = isDisplay ? viewFilter(openView(gateway, principal, sandboxId)) : undefined;
   return { ...upgraded, flow, filter, isDevtools: devtools, project, sandboxId };
-}
-
-/** Who asks for a recording and gets none would rely on one. */
-function refuseRecording(path: string): void {
-  const asked = new URLSearchParams(path.split("?")[1]).get("recording");
-  if (asked === null || asked === "false" || asked === "0") return;
-  throw new Problem("not_supported", { detail: "The display is not recorded yet", next: "Connect without `recording`." });
 }
 
 /** In an image of somebody's own the same path is somebody's own. */

@@ -1,42 +1,24 @@
-"""The sandbox's display: an X server that speaks RFB besides, and a window manager, both the user's and started on first use."""
+"""The sandbox's display: a screen that starts when it is first wanted, or is there from the start where it is a desktop's."""
 
 import contextlib
-import os
 import re
-import socket
 import threading
 import time
 
 from command import aside
 from contract import LIMITS
-from launch import base_environment
-from nursery import readable
+from log import log_failure
 from problem import Problem
-from tree import kill_tree
+from screen import START_SECONDS, Screen
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-SERVER = "/usr/bin/Xtigervnc"
-MANAGER = "/usr/bin/openbox"
+DESKTOP = "Desktop"
 NUMBERS = (1, 2, 3, 4)
-START_SECONDS = 20
-LOOK_SECONDS = 0.25
 IDLE_SECONDS = 60
-BACKLOG = 64
 SIZE_VARIABLE = "CLEANROOM_DISPLAY_SIZE"
 SIZE = re.compile(r"(\d{3,4})x(\d{3,4})", re.ASCII)
 DEFAULT_SIZE = (1280, 800)
-# What the window manager runs once it is one: windows that come before are given no focus.
-MANAGING = "echo managing"
-READ_BYTES = 64 * 1024
-# The window manager is a client of the display that uses it for nobody.
-OWN_CLIENTS = 1
-CONNECTED = "03"
-# Whoever comes may look, since all who can reach the socket may; all share it, and nobody's view resizes another's.
-FLAGS = (
-    "-inetd", "-SecurityTypes", "None", "-AlwaysShared", "-AcceptSetDesktopSize=0", "-BlacklistThreshold", "1000000",
-    "-depth", "24", "-dpi", "96", "-nolock", "-noreset", "-nolisten", "tcp", "-br", "-desktop", "Cleanroom",
-    "-FrameRate", "30", "-MaxCutText", str(LIMITS["clipboardBytes"]), "-displayfd", "1",
-)  # fmt: skip
+# The window manager is a client of the display that uses it for nobody, and so is a desktop's panel.
+OWN_CLIENTS, DESKTOP_CLIENTS = 1, 2
 
 
 def routes(display):
@@ -52,11 +34,15 @@ def routes(display):
 class Display:
     """
     Starts a screen when it is wanted, once for all who want it, and ends it when for a minute nobody has. `environment`
-    tells its size, as `1280x800` in CLEANROOM_DISPLAY_SIZE.
+    tells its size, as `1280x800` in CLEANROOM_DISPLAY_SIZE. Where it `is_desktop` it is there from the start and stays,
+    with a panel and a menu.
     """
 
-    def __init__(self, nursery, keeper, environment):
+    def __init__(self, nursery, keeper, environment, is_desktop=False):
         self.nursery, self.keeper, self.environment = nursery, keeper, environment
+        self.is_desktop = is_desktop
+        self.own_clients = DESKTOP_CLIENTS if is_desktop else OWN_CLIENTS
+        self.prestarted = threading.Event()
         # Guards the starting, which takes a moment; the counts have a lock of their own.
         self.lock = threading.Lock()
         self.count = threading.Lock()
@@ -64,6 +50,34 @@ class Display:
         self.wanted = None
         self.holders = 0
         self.idle_at = None
+
+    def prestart(self):
+        """Has a desktop there before anybody asks; any other display waits for its first use."""
+        if not self.is_desktop:
+            self.prestarted.set()
+            return
+
+        def work():
+            try:
+                self.start()
+            except Problem as error:
+                log_failure("display", error)
+            finally:
+                self.prestarted.set()
+
+        aside(work)
+
+    def fit(self):
+        """Has a desktop that was there before its sandbox begin anew with the sandbox's variables, unless somebody uses it."""
+        if not self.is_desktop:
+            return
+        with self.lock:
+            screen = self.screen
+            if screen is None or screen.variables == self.environment.with_own() or self._in_use(screen):
+                return
+            self.wanted = self.screen = None
+        screen.end()
+        self.prestart()
 
     def start(self):
         """Has the display there, and answers its name, such as `:1`. Whoever needs it for longer than a moment holds it."""
@@ -118,10 +132,13 @@ class Display:
             if screen is None or screen.ended or screen.size == (width, height):
                 self.wanted = (width, height)
                 return
-            if self.holders > 0 or screen.clients() > OWN_CLIENTS:
+            if self._in_use(screen):
                 raise Problem("conflict", detail="The display is in use; its size stays", width=screen.size[0], height=screen.size[1])
             self.wanted, self.screen = (width, height), None
         screen.end()
+
+    def _in_use(self, screen):
+        return self.holders > 0 or (not screen.ended and screen.clients() > self.own_clients)
 
     def show(self):
         """What is told of it."""
@@ -133,7 +150,8 @@ class Display:
     def _make(self):
         size = self.size()
         for number in NUMBERS:
-            screen = Screen(number, size, self.nursery, self.keeper)
+            own = self.environment.with_own() if self.is_desktop else None
+            screen = Screen(number, size, self.nursery, self.keeper, own)
             if screen.begin():
                 return screen
         raise Problem("display_unavailable", detail=f"No display came up in {START_SECONDS} seconds, or each number is taken")
@@ -146,11 +164,11 @@ class Display:
             screen.end()
 
     def next_time(self):
-        return self.idle_at if self.holders == 0 else None
+        return self.idle_at if self.holders == 0 and not self.is_desktop else None
 
     def tick(self, now):
         """Ends a display that nobody has used for a while, be it through us or as a program that has windows on it."""
-        if self.holders > 0 or self.idle_at is None or now < self.idle_at:
+        if self.is_desktop or self.holders > 0 or self.idle_at is None or now < self.idle_at:
             return
         self.idle_at = now + IDLE_SECONDS
         # Whoever starts it just now is not to be waited for on this thread.
@@ -158,117 +176,13 @@ class Display:
             return
         try:
             screen = self.screen
-            if screen is None or self.holders > 0 or (not screen.ended and screen.clients() > OWN_CLIENTS):
+            if screen is None or self._in_use(screen):
                 return
             self.screen = self.idle_at = None
         finally:
             self.lock.release()
         self.keeper.leave(self)
         aside(screen.end)
-
-
-class Screen:
-    """
-    One run of the display. Its RFB socket has no path that code could put another in the place of: the name is abstract,
-    drawn by the kernel, and ours for as long as the listener stays open here.
-    """
-
-    def __init__(self, number, size, nursery, keeper):
-        self.number, self.size = number, size
-        self.name = f":{number}"
-        self.nursery, self.keeper = nursery, keeper
-        self.lock = threading.Lock()
-        self.children = []
-        self.listener = None
-        self.managed = threading.Event()
-        self.ended = False
-
-    def begin(self):
-        """Starts it; False when its number is somebody else's or nothing came of it."""
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind("")
-        self.listener.listen(BACKLOG)
-        width, height = self.size
-        try:
-            server = self._start([SERVER, self.name, *FLAGS, "-geometry", f"{width}x{height}"], self.listener)
-            if not comes_up(server):
-                self.end()
-                return False
-            manager = self._start([MANAGER, "--sm-disable", "--config-file", f"{HERE}/desktop/openbox.xml", "--startup", MANAGING])
-            for descriptor in (manager.stdout, manager.stderr):
-                self.keeper.watch(descriptor, self._hear_manager)
-        except BaseException:
-            self.end()
-            raise
-        return True
-
-    def connect(self):
-        """A connection that speaks RFB with the display."""
-        connection = socket.socket(socket.AF_UNIX)
-        try:
-            connection.connect(self.listener.getsockname())
-        except OSError as error:
-            connection.close()
-            raise Problem("display_unavailable", detail="The display has just ended") from error
-        return connection
-
-    def clients(self):
-        """How many programs are connected with it."""
-        wanted = f"/tmp/.X11-unix/X{self.number}"
-        with open("/proc/net/unix", encoding="utf-8", errors="replace") as table:
-            rows = [line.split() for line in table]
-        return sum(1 for row in rows if len(row) == 8 and row[5] == CONNECTED and row[7].lstrip("@") == wanted)
-
-    def end(self):
-        """Ends it; ending twice is one end."""
-        with self.lock:
-            self.ended = True
-            children, self.children = self.children, []
-            if self.listener is not None:
-                self.listener.close()
-        self.managed.set()
-        for child in children:
-            for descriptor in (child.life, child.stdout, child.stderr):
-                self.keeper.release(descriptor)
-            kill_tree(child.pid if child.alive else None, child.tree)
-            child.close()
-
-    def _start(self, argv, stdin=False):
-        variables = {**base_environment(), "DISPLAY": self.name}
-        child = self.nursery.program(argv, "/tmp", variables, input=stdin)
-        with self.lock:
-            self.children.append(child)
-        if child.life is not None and child.alive:
-            self.keeper.watch(child.life, lambda descriptor: self._heard(child, descriptor))
-        return child
-
-    def _hear_manager(self, descriptor):
-        """Its first word is that it manages; what it and what it starts say after that is for nobody, but would fill a pipe."""
-        said = os.read(descriptor, READ_BYTES)
-        if not said:
-            self.keeper.release(descriptor)
-        if not said or b"managing" in said:
-            self.managed.set()
-
-    def _heard(self, child, descriptor):
-        """Notes the end of one of its programs; that of the server is the end of all."""
-        gone = child.hear()
-        if gone or child.life != descriptor:
-            self.keeper.release(descriptor)
-        if gone and self.children[:1] == [child]:
-            self.ended = True
-            aside(self.end)
-        elif not gone and child.life != descriptor:
-            self.keeper.watch(child.life, lambda other: self._heard(child, other))
-
-
-def comes_up(server):
-    """Waits until a server says its number."""
-    until = time.monotonic() + START_SECONDS
-    while server.alive and time.monotonic() < until:
-        if readable(server.stdout, LOOK_SECONDS * 1000):
-            return os.read(server.stdout, 16).strip().isdigit()
-    return False
 
 
 def size_of(text):

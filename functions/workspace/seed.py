@@ -23,7 +23,7 @@ from launch import base_environment
 
 HEAVY = ("numpy", "pandas", "matplotlib", "matplotlib.pyplot", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg")
 OWN = (
-    "workspace", "server", "nursery", "keeper", "commands", "processes", "display", "view", "desktop.actions",
+    "workspace", "server", "nursery", "keeper", "commands", "processes", "display", "recording", "view", "desktop.actions",
     "contexts.contexts", "contexts.routes", "cryptography.hazmat.backends.openssl.backend", "websocket", "terminals",
     "browser.browser", "browser.routes",
 )  # fmt: skip

@@ -11,6 +11,7 @@ import ports
 import snapshot
 import upload
 from activity import Activity
+from contract import TEMPLATE_TYPE_VARIABLE
 from entries import Entries
 from environment import SandboxEnvironment
 from guard import Guard, proof_key
@@ -24,7 +25,7 @@ HOME = "/home/user"
 VERSION = "v1"
 SERVICES = {"Browser": "sandbox-browser", "AllInOne": "sandbox-all-in-one", "Desktop": "sandbox-desktop"}
 SERVICE = "sandbox-code-interpreter"
-# How long the first answer waits for a browser that is there before anybody asks.
+# How long the first answer waits for a browser or a desktop that is there before anybody asks.
 PRESTART_SECONDS = 60
 
 
@@ -68,14 +69,15 @@ def serve_workspace(listener, environment, nursery=None):
         from browser.browser import Browser
         from commands import Commands
         from contexts.contexts import Contexts
-        from display import Display
+        from display import DESKTOP, Display
         from keeper import Keeper
         from terminals import Terminals
 
         keeper = Keeper()
         parts.commands = Commands(HOME, nursery, keeper, variables, activity, oom_kills)
         parts.terminals = Terminals(parts.commands)
-        parts.display = Display(nursery, keeper, variables)
+        parts.display = Display(nursery, keeper, variables, environment.get(TEMPLATE_TYPE_VARIABLE) == DESKTOP)
+        parts.display.prestart()
         parts.browser = Browser(nursery, keeper, parts.display, variables, environment)
         parts.browser.prestart()
         parts.contexts = Contexts(nursery, keeper, variables, oom_kills)
@@ -112,9 +114,11 @@ def create_workspace(parts):
     if parts.display is not None:
         import desktop.actions
         import display
+        import recording
         import view
 
         handlers |= display.routes(parts.display) | view.routes(parts.display) | desktop.actions.routes(parts.display)
+        handlers |= recording.routes(recording.Recorder(parts.display.nursery, parts.display))
     if parts.browser is not None:
         import browser.routes
 
@@ -127,9 +131,10 @@ def _own_routes(parts) -> dict[str, Callable]:
     service = SERVICES.get(parts.browser.type, SERVICE) if parts.browser is not None else SERVICE
 
     def health(_call):
-        # Who makes a sandbox asks first, so that one with a browser has it running when it is given away.
-        if parts.browser is not None:
-            parts.browser.prestarted.wait(PRESTART_SECONDS)
+        # Who makes a sandbox asks first, so that one with a browser or a desktop has it running when it is given away.
+        for part in (parts.browser, parts.display):
+            if part is not None:
+                part.prestarted.wait(PRESTART_SECONDS)
         return {
             "status": "ok",
             "service": service,
@@ -138,8 +143,13 @@ def _own_routes(parts) -> dict[str, Callable]:
             "uptime": time.monotonic() - started_s,
         }
 
+    def set_environment(call):
+        parts.environment.set(call.body["variables"])
+        if parts.display is not None:
+            parts.display.fit()
+
     return {
         "checkHealth": health,
         "readActivity": lambda _call: parts.activity.read(),
-        "setEnvironment": lambda call: parts.environment.set(call.body["variables"]),
+        "setEnvironment": set_environment,
     }

@@ -22,6 +22,7 @@ interface Belongings {
   terminalId: string;
   targetId: string;
   port: string;
+  filename: string;
   contextId: string;
   processId: string;
   taskId: string;
@@ -71,6 +72,7 @@ async function settle({ tenant, sandboxId, send }: Range): Promise<Belongings> {
     terminalId: "tty-0",
     targetId: "0123456789ABCDEF0123456789ABCDEF",
     port: "8080",
+    filename: "vnc_global_20260101_000000_seg001.mkv",
     contextId: context.id,
     processId,
     taskId: sandboxId,
@@ -112,10 +114,10 @@ const INDIFFERENT: Record<string, number> = {
   mem0DeleteEntityV1: 200,
 };
 
-/** What its owner too is answered 404 here: a form is wanted, there is no picture, and a view is opened by an upgrade alone (V1 to V5). */
-const NOT_ASKED_SO = new Set(["uploadFile", "getActionScreenshot", "openLiveview", "openLivestream"]);
+/** What its owner too is answered 404 here: a form is wanted, there is no picture and no video (V7), and a view is opened by an upgrade alone (V1 to V5). */
+const NOT_ASKED_SO = new Set(["uploadFile", "getActionScreenshot", "openLiveview", "openLivestream", "downloadRecording"]);
 /** Names that are the same in every project. */
-const EVERYBODYS = new Set(["processId", "contextId", "actionId", "terminalId", "targetId", "port", "type"]);
+const EVERYBODYS = new Set(["processId", "contextId", "actionId", "terminalId", "targetId", "port", "filename", "type"]);
 
 const ends = (op: Operation) => op.method === "delete" || /[Ss]top|[Pp]ause|restart|signal|finish|cancel/.test(op.id);
 

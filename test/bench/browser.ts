@@ -3,7 +3,7 @@ import { localConfig } from "#infra/config.ts";
 import { currentRoot } from "#infra/image/root.ts";
 import { newTenant, openDoor } from "#support/door.ts";
 import { until } from "#support/until.ts";
-import { openBareBrowser } from "./bare-browser.ts";
+import { openBareBrowser } from "#support/bare-browser.ts";
 import { callerOf, create, destroy, type Caller } from "./caller.ts";
 import { footprint } from "./memory.ts";
 import { printTable, sample, summary, timeMs, type Figure } from "./stats.ts";

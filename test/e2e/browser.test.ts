@@ -177,10 +177,6 @@ test("Puppeteer drives the same browser beside Playwright, each with contexts of
   }
 });
 
-test("who asks for a recording is told that there is none", LIMIT, async () => {
-  await assert.rejects(playwright("?recording=true"), /501/);
-});
-
 test("a page can be driven by an address of its own", LIMIT, async () => {
   const targets = DevtoolsTarget.array().parse(await (await fetch(`${inPath()}/json`)).json());
   const socket = new WebSocket(targets.find(({ type }) => type === "page")?.webSocketDebuggerUrl ?? "");

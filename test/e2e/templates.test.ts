@@ -66,7 +66,7 @@ test("a change is for the sandboxes to come: those that exist keep what they wer
   assert.equal((await younger.execute(fill(1500))).stdout, "1500\n");
 });
 
-const SERVED = ["CodeInterpreter", "Browser", "AllInOne"];
+const SERVED = ["CodeInterpreter", "Browser", "AllInOne", "Desktop"];
 
 test("types that are not served are refused, naming those that are", async () => {
   for (const type of TemplateType.options.filter((option) => !SERVED.includes(option))) {
@@ -124,7 +124,7 @@ test("templates are listed by name in pages, the built-in ones in their places",
     seen.push(...found.items.map(({ name }) => name));
     cursor = found.next;
   } while (cursor !== undefined);
-  assert.deepEqual(seen, ["all-in-one", "alpha", "browser", "code-interpreter", "delta", "zeta"]);
+  assert.deepEqual(seen, ["all-in-one", "alpha", "browser", "code-interpreter", "delta", "desktop", "zeta"]);
 });
 
 /** Two threads of work for two seconds; prints the cpu time of each second. */

@@ -2,6 +2,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { NonceMemory } from "#contract/acs3.ts";
 import type { Key } from "#contract/project.ts";
 import { importRootKey } from "#core/projects.ts";
+import { openRecorders } from "#core/recorder.ts";
 import type { Gateway } from "#gateway/gateway.ts";
 import { openTurnstile } from "#gateway/turnstile.ts";
 import { CORE_LIMITS, openCore } from "./core.ts";
@@ -25,6 +26,7 @@ export async function openGate(changes: Partial<Gateway> = {}) {
     allowAnonymous: false,
     nonces: new NonceMemory(),
     turnstile: openTurnstile({ sandbox: { perSecond: 1000, atOnce: 100 }, streamPerSecond: 16 * 2 ** 20, controlPerSecond: 1000 }),
+    recorders: openRecorders(core.platform),
     pages: { html: new Map(), assets: new Map() },
     isolation: await core.engine.isolation(),
     browserIsolation: await core.engine.isolation(),

@@ -140,7 +140,7 @@ test("the list is newest first, by page, by name and by type", async () => {
   assert.deepEqual(await names({ pageSize: 2, pageNumber: 2 }), ["a", "all-in-one"]);
   assert.deepEqual(await names({ templateName: "b" }), ["b", "browser"]);
   assert.deepEqual(await names({ templateType: "Browser" }), ["browser"]);
-  assert.equal((await pageTemplates(agentrun, PROJECT, page({ pageSize: 2 }))).total, 6);
+  assert.equal((await pageTemplates(agentrun, PROJECT, page({ pageSize: 2 }))).total, 7);
 });
 
 for (const seconds of [59, 21_601, 600.5]) {

@@ -264,7 +264,7 @@ test("a template in use cannot be deleted, also by who creates and deletes at on
 test("templates are a project's own, and the built-in ones are everybody's and nobody's to change", async () => {
   const { platform } = openCore();
   await createTemplate(platform, LIMITS, ONE, { name: "beta", type: "CodeInterpreter" });
-  await createTemplate(platform, LIMITS, ONE, { name: "delta", type: "CodeInterpreter" });
+  await createTemplate(platform, LIMITS, ONE, { name: "echo", type: "CodeInterpreter" });
   const first = await listTemplates(platform, LIMITS, ONE, { limit: 2 });
   assert.deepEqual(
     first.items.map((item) => item.name),
@@ -272,9 +272,11 @@ test("templates are a project's own, and the built-in ones are everybody's and n
   );
   const second = await listTemplates(platform, LIMITS, ONE, { limit: 2, after: first.next });
   assert.deepEqual([second.items.map((item) => item.name), second.next], [["browser", "code-interpreter"], "code-interpreter"]);
+  const third = await listTemplates(platform, LIMITS, ONE, { limit: 3, after: second.next });
+  assert.deepEqual([third.items.map((item) => item.name), third.next], [["desktop", "echo"], undefined]);
   assert.deepEqual(
     (await listTemplates(platform, LIMITS, OTHER, { limit: 10 })).items.map((item) => item.name),
-    ["all-in-one", "browser", "code-interpreter"],
+    ["all-in-one", "browser", "code-interpreter", "desktop"],
   );
   await assert.rejects(updateTemplate(platform, LIMITS, OTHER, "beta", {}), isProblem("template_not_found"));
   await assert.rejects(updateTemplate(platform, LIMITS, ONE, "code-interpreter", {}), isProblem("forbidden"));

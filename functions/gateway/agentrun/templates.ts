@@ -35,6 +35,8 @@ const DEFAULT_SIZES: Readonly<Partial<Record<TemplateType, { cpu: number; memory
   CodeInterpreter: { cpu: 2, memory: 4096, diskSize: 512 },
   Browser: { cpu: 2, memory: 4096, diskSize: 10_240 },
   AllInOne: { cpu: 4, memory: 8192, diskSize: 10_240 },
+  // A type of ours: AgentRun has its desktop as an image.
+  Desktop: { cpu: 4, memory: 8192, diskSize: 10_240 },
 };
 const TEMPLATES_MAX = 10_000;
 

@@ -6,9 +6,9 @@ from launch import HOME, base_environment
 PROGRAM = "/usr/lib/chromium/chromium"
 PROFILE = f"{HOME}/.browser"
 DOWNLOADS = f"{HOME}/downloads"
-# A browser that is remote controlled, without a network of its own, has nobody to greet, tell or ask.
-FLAGS = (
-    f"--user-data-dir={PROFILE}", "--remote-debugging-port=0", "--ozone-platform=x11", "--window-position=0,0", "--lang=en-US",
+# A browser without a network of its own has nobody to greet, tell or ask, whoever uses it.
+SEEN = (
+    "--ozone-platform=x11", "--lang=en-US",
     "--no-first-run", "--no-default-browser-check", "--no-service-autorun", "--no-pings", "--disable-sync", "--disable-default-apps",
     "--disable-background-networking", "--disable-component-update", "--disable-domain-reliability", "--disable-breakpad",
     "--disable-client-side-phishing-detection", "--disable-search-engine-choice-screen",
@@ -19,6 +19,7 @@ FLAGS = (
     "--disable-features=Translate,MediaRouter,DialMediaRouteProvider,OptimizationHints,GlobalMediaControls,"
     "DestroyProfileOnBrowserClose,InterestFeedContentSuggestions,AutofillServerCommunication,LensOverlay",
 )  # fmt: skip
+FLAGS = (f"--user-data-dir={PROFILE}", "--remote-debugging-port=0", "--window-position=0,0", *SEEN)
 FIRST_PAGE = "about:blank"
 
 

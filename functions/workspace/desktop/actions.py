@@ -18,6 +18,7 @@ UP, DOWN, LEFT, RIGHT = 8, 16, 32, 64
 CLICKS = {"click": 1, "double_click": 2, "triple_click": 3}
 # Programs tell a drag from a jump by the movements between.
 STEP_SECONDS = 0.008
+STEPS = 6
 # Enough for what is typed into to keep up, as it is one character after another.
 TYPED_AT_ONCE = 20
 # What programs need to show what was done to them, before it is looked at.
@@ -133,11 +134,19 @@ def press(viewer, button, times, place):
 def drag(viewer, path, button):
     viewer.point(0, *path[0])
     viewer.point(button, *path[0])
-    for place in path[1:]:
+    for place in steps(path):
         time.sleep(STEP_SECONDS)
         viewer.point(button, *place)
     time.sleep(STEP_SECONDS)
     viewer.point(0, *path[-1])
+
+
+def steps(path):
+    """The places that a drag passes: of two that are all there is, some between, as what is dragged follows from the second on."""
+    if len(path) > 2:
+        return path[1:]
+    (x, y), (to_x, to_y) = path
+    return [(x + (to_x - x) * step // STEPS, y + (to_y - y) * step // STEPS) for step in range(1, STEPS + 1)]
 
 
 def type_text(viewer, text):

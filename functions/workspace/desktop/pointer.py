@@ -16,7 +16,7 @@ def pointer_of(number):
         server.settimeout(SECONDS)
         try:
             server.connect(f"\0/tmp/.X11-unix/X{number}")
-            root = _greet(server)
+            root = greet(server)
             server.sendall(struct.pack("<BxHI", QUERY_POINTER, 2, root))
             answer = _read(server, 32)
             while answer[0] != 1:
@@ -26,7 +26,7 @@ def pointer_of(number):
             raise Problem("display_unavailable", detail="The display does not tell where its pointer is") from error
 
 
-def _greet(server):
+def greet(server):
     """The number of the root window."""
     server.sendall(struct.pack("<cxHHHHxx", b"l", 11, 0, 0, 0))
     accepted, size = struct.unpack("<BxHHH", _read(server, 8))[0::3]

@@ -28,19 +28,9 @@ until [ -s /tmp/ready ]; do sleep 0.02; done
 DISPLAY=:47 exec /usr/lib/chromium/chromium --user-data-dir=/home/user/profile --remote-debugging-port=0 --ozone-platform=x11 \
 --no-first-run --no-default-browser-check --disable-background-networking --disable-component-update --disable-gpu \
 --window-size=1280,800 about:blank`;
-  const become = [
-    "--reuid=1000",
-    "--regid=1000",
-    "--clear-groups",
-    "bwrap",
-    ...view,
-    "--unshare-pid",
-    "--die-with-parent",
-    "--setenv",
-    "HOME",
-    "/home/user",
-  ];
-  const child = spawn("setpriv", [...become, "/bin/sh", "-c", script], {
+  // Its files may lie where only their owner can go: whoever may read them shows them to the user that it becomes inside.
+  const become = [...view, "--unshare-user", "--uid", "1000", "--gid", "1000", "--unshare-pid", "--die-with-parent"];
+  const child = spawn("bwrap", [...become, "--setenv", "HOME", "/home/user", "/bin/sh", "-c", script], {
     stdio: ["ignore", "ignore", "pipe"],
     env: { PATH: "/usr/bin:/bin" },
   });
