@@ -18,6 +18,7 @@ import * as memory from "./memory-operations.ts";
 import type { Operation } from "./operation.ts";
 import * as port from "./port.ts";
 import * as process from "./process.ts";
+import * as program from "./program.ts";
 import * as project from "./project.ts";
 import * as recording from "./recording.ts";
 import * as sandbox from "./sandbox.ts";
@@ -39,6 +40,7 @@ import * as workspace from "./workspace.ts";
 export const DOOR_OPERATIONS = [
   project,
   sandbox,
+  program,
   template,
   artifact,
   snapshot,

@@ -50,6 +50,18 @@ export const PROBLEMS = {
   },
   route_not_found: { status: 404, title: "No such route", retry: false, next: "See /openapi.json for the routes." },
   template_not_found: { status: 404, title: "Template not found", retry: false, next: "List the templates, or create it first." },
+  image_not_found: {
+    status: 404,
+    title: "No such image on this machine",
+    retry: false,
+    next: "There is no registry here: `docker save NAME -o FILE` where the image is, `npx cleanroom image add FILE NAME` here, and again. docs/images.md says more.",
+  },
+  image_not_valid: {
+    status: 400,
+    title: "The image cannot be used",
+    retry: false,
+    next: "Build or save it again as an OCI image for this machine's processor; docs/images.md says what is taken.",
+  },
   sandbox_not_found: { status: 404, title: "No such sandbox", retry: false, next: "Create one, or list yours." },
   context_not_found: { status: 404, title: "No such context", retry: false, next: "List the sandbox's contexts, or create one." },
   process_not_found: { status: 404, title: "No such process", retry: false, next: "List the sandbox's processes." },
@@ -160,6 +172,12 @@ export const PROBLEMS = {
     title: "The sandbox stopped answering",
     retry: true,
     next: "Read the sandbox: its state and `endReason` say what happened.",
+  },
+  program_failed: {
+    status: 502,
+    title: "The image's program does not serve",
+    retry: false,
+    next: "Read `details.output`, then correct the template's command, port or environment, or the image.",
   },
   port_unreachable: {
     status: 502,
