@@ -3,7 +3,8 @@ import { LIMITS } from "#contract/limits.ts";
 import { Problem } from "#contract/problem.ts";
 import type { Project } from "#contract/project.ts";
 import { type Recording, RECORDING_MEDIA_TYPE, type RecordingPage, type RecordingQuery } from "#contract/recording.ts";
-import { deleteArtifact, findArtifact, keepBody } from "./artifacts.ts";
+import { type ArtifactRow, findArtifact } from "./artifact-rows.ts";
+import { deleteArtifact, keepBody } from "./artifacts.ts";
 import { withDuration } from "./matroska.ts";
 import type { Platform, Row } from "./ports.ts";
 import { ownRow, rowKey, type SandboxRow } from "./sandbox-rows.ts";
@@ -99,20 +100,18 @@ export async function listRecordings(
   return { recordings: there.slice((page - 1) * size, page * size), total: there.length, page, page_size: size };
 }
 
-/** Opens a video. Of one that goes on there is as much as there is, and `whole` is missing. */
+/** Opens a video: the artifact that it became, or, of one that goes on, as much as there is. */
 export async function openRecording(
   platform: Platform,
   project: Pick<Project, "id">,
   sandboxId: string,
   filename: string,
-  range?: { start: number; end?: number },
-): Promise<{ whole?: { sizeBytes: number; sha256: string }; body: ReadableStream<Uint8Array> }> {
+): Promise<ArtifactRow | ReadableStream<Uint8Array>> {
   const { key, value } = await ownRecording(platform, project, sandboxId, filename);
-  if (!value.kept) return { body: ReadableStream.from(chunksOf(platform, key, value.lastAtMs - value.startedAtMs)) };
+  if (!value.kept) return ReadableStream.from(chunksOf(platform, key, value.lastAtMs - value.startedAtMs));
   const kept = await findArtifact(platform, project.id, value.artifactId);
-  const found = kept && (await platform.objects.get(kept.objectKey, range));
-  if (!found) throw recordingNotFound(sandboxId, filename);
-  return { whole: { sizeBytes: found.info.sizeBytes, sha256: kept.artifact.sha256 }, body: found.body };
+  if (!kept) throw recordingNotFound(sandboxId, filename);
+  return kept;
 }
 
 /** Deletes a video, and its artifact with it. */

@@ -1,5 +1,6 @@
 import { keepLog, OPEN_LOGS } from "./actions.ts";
 import { anchorHead } from "./audit-log.ts";
+import { ARTIFACT_QUOTAS, reconcileArtifacts } from "./artifact-quotas.ts";
 import { collectIntents } from "./artifacts.ts";
 import { CREATE_GRACE_MS, type DueRow, dueKey, dueTime, nextDue } from "./due.ts";
 import { endRow, finishEnding, noticeGone } from "./endings.ts";
@@ -31,6 +32,7 @@ import { reconcileBytes, SNAPSHOT_QUOTAS } from "./snapshot-quotas.ts";
 import { leaveTask } from "./task-rows.ts";
 import { collectTickets } from "./tickets.ts";
 import { TEMPLATES, type TemplateRow } from "./templates.ts";
+import { collectUploads } from "./uploads.ts";
 
 const SWEEPS = "sweeps";
 const DUE_PER_RUN = 500;
@@ -69,13 +71,17 @@ export async function sweep(platform: Platform, limits: Limits, signal?: AbortSi
   await step(run, "due", () => sweepDue(run));
   await step(run, "living", () => sweepLiving(run));
   await step(run, "orphans", () => sweepOrphans(run));
-  await step(run, "quotas", () => sweepQuotas(run));
-  await step(run, "artifacts", async () => void (report.collected += await collectIntents(platform, INTENTS_PER_RUN)));
+  await step(run, "quotas", () => sweepCounts(run, QUOTAS, reconcileQuota));
+  await step(run, "artifacts", async () => {
+    report.collected += await collectIntents(platform, INTENTS_PER_RUN);
+    report.collected += await collectUploads(platform, INTENTS_PER_RUN);
+    await sweepCounts(run, ARTIFACT_QUOTAS, reconcileArtifacts);
+  });
   await step(run, "action logs", () => sweepOpen(run, OPEN_LOGS, LOGS_PER_RUN, ({ key }) => keepLog(platform, key)));
   await step(run, "recordings", () => sweepOpen(run, OPEN_RECORDINGS, LOGS_PER_RUN, (row: OpenRow) => finishRecording(platform, row)));
   await step(run, "snapshots", async () => {
     report.collected += await collectSnapshots(platform, INTENTS_PER_RUN);
-    await sweepBytes(run);
+    await sweepCounts(run, SNAPSHOT_QUOTAS, reconcileBytes);
   });
   await step(run, "tickets", async () => {
     report.collected += await collectTickets(platform, TICKETS_PER_RUN);
@@ -228,18 +234,12 @@ async function lookAtSession(run: Run, ref: EngineRef): Promise<void> {
   report.orphans += 1;
 }
 
-async function sweepQuotas(run: Run): Promise<void> {
-  const rows = await stretch<number>(run.platform, QUOTAS, PROJECTS_PER_RUN);
-  const projectIds = new Set(rows.map((row) => row.key.slice(0, row.key.indexOf("/"))));
+/** Corrects the counts of a stretch of projects: the first part of their keys says whose they are. */
+async function sweepCounts(run: Run, table: string, reconcile: (platform: Platform, projectId: string) => Promise<boolean>): Promise<void> {
+  const rows = await stretch<number>(run.platform, table, PROJECTS_PER_RUN);
+  const projectIds = new Set(rows.map(({ key }) => key.split("/", 1)[0] ?? key));
   await eachOf(run, [...projectIds], async (projectId) => {
-    if (await reconcileQuota(run.platform, projectId)) run.report.corrected += 1;
-  });
-}
-
-async function sweepBytes(run: Run): Promise<void> {
-  const rows = await stretch<number>(run.platform, SNAPSHOT_QUOTAS, PROJECTS_PER_RUN);
-  await eachOf(run, rows, async (row) => {
-    if (await reconcileBytes(run.platform, row.key)) run.report.corrected += 1;
+    if (await reconcile(run.platform, projectId)) run.report.corrected += 1;
   });
 }
 
@@ -252,9 +252,7 @@ async function sweepOpen<T>(run: Run, table: string, limit: number, finish: (row
 
 async function sweepMcpSessions(run: Run): Promise<void> {
   await sweepOpen<McpSessionRow>(run, MCP_SESSIONS, MCP_SESSIONS_PER_RUN, (row) => collectSession(run.platform, row));
-  await eachOf(run, await stretch<number>(run.platform, MCP_COUNTS, PROJECTS_PER_RUN), async (row) => {
-    if (await reconcileSessions(run.platform, row.key)) run.report.corrected += 1;
-  });
+  await sweepCounts(run, MCP_COUNTS, reconcileSessions);
 }
 
 /** The next rows of a table after where the last run stopped; from the start again once the end was reached. */

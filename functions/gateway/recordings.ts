@@ -1,9 +1,10 @@
 import { Problem } from "#contract/problem.ts";
 import { deleteRecording, downloadRecording, listRecordings, RECORDING_MEDIA_TYPE } from "#contract/recording.ts";
+import { openBytes } from "#core/artifact-links.ts";
 import type { Principal } from "#core/projects.ts";
 import * as core from "#core/recordings.ts";
-import { download, downloadHeaders, rangeOf } from "./artifacts.ts";
 import { permitSandbox } from "./auth.ts";
+import { download, downloadHeaders } from "./downloads.ts";
 import type { App, Gateway } from "./gateway.ts";
 import { mount } from "./mount.ts";
 
@@ -25,11 +26,11 @@ export function mountRecordings(app: App): void {
   });
   mount(app, downloadRecording).toScoped(async ({ principal, params: { sandboxId, filename }, request }) => {
     await permitSandbox(gateway, principal, sandboxId);
-    const range = rangeOf(request.headers.get("range"));
-    const { whole, body } = await core.openRecording(platform, principal.project, sandboxId, filename, range);
     const about = { name: filename, mediaType: RECORDING_MEDIA_TYPE };
-    if (!whole) return new Response(body, { headers: downloadHeaders(about) });
-    return download({ ...about, sha256: whole.sha256 }, whole.sizeBytes, body, range);
+    const opened = await core.openRecording(platform, principal.project, sandboxId, filename);
+    if (opened instanceof ReadableStream) return new Response(opened, { headers: downloadHeaders(about) });
+    const { sizeBytes, sha256: tag } = opened.artifact;
+    return download({ ...about, sizeBytes, tag, open: (range) => openBytes(platform, opened, range) }, request);
   });
   mount(app, deleteRecording).toScoped(async ({ principal, params: { sandboxId, filename } }) => {
     await permitSandbox(gateway, principal, sandboxId);

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { LIMITS as BOUNDS } from "#contract/limits.ts";
 import { Problem, problemBody } from "#contract/problem.ts";
 import type { RecordingPage } from "#contract/recording.ts";
+import { openBytes } from "#core/artifact-links.ts";
 import { deleteArtifact, getArtifact } from "#core/artifacts.ts";
 import { withDuration } from "#core/matroska.ts";
 import { openRecorders } from "#core/recorder.ts";
@@ -42,8 +43,10 @@ async function openWithSandbox(): Promise<Core> {
 }
 
 const list = (core: Core): Promise<RecordingPage> => listRecordings(core.platform, ONE, "mine-1", ALL);
-const bytesOf = async (core: Core, filename: string) =>
-  new Response((await openRecording(core.platform, ONE, "mine-1", filename)).body).text();
+const bytesOf = async (core: Core, filename: string) => {
+  const opened = await openRecording(core.platform, ONE, "mine-1", filename);
+  return new Response(opened instanceof ReadableStream ? opened : await openBytes(core.platform, opened)).text();
+};
 const recorded = (core: Core, many = 1) =>
   until("it was kept", async () => {
     const { recordings } = await list(core);
