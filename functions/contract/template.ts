@@ -27,6 +27,10 @@ const size = {
   diskMiB: z.literal([512, 10_240], "must be 512 or 10240"),
 };
 
+/** Pages of the browser's own that a template may open; all of them are closed otherwise. */
+export const BrowserPages = z.array(z.enum(["file", "chrome", "view-source"])).max(3);
+export type BrowserPages = z.output<typeof BrowserPages>;
+
 const Prepared = z.int().min(0).max(LIMITS.preparedMax);
 
 /** How many instances wait for the template's next sandboxes: never fewer than one, never more than the other, by demand between. */
@@ -50,6 +54,8 @@ export const Template = z.object({
   environment: Environment,
   network: z.object({ mode: z.literal("none") }),
   scaling: Scaling,
+  /** Which of `file:`, `chrome:` and `view-source:` pages its browser shows, beside the web's. */
+  browserPages: BrowserPages,
   autoPause: z.boolean(),
   autoResume: z.boolean(),
   builtIn: z.boolean(),
@@ -71,6 +77,7 @@ const editable = {
   lifetimeMs: z.int().positive().optional(),
   environment: Environment.optional(),
   scaling: z.strictObject({ minPrepared: Prepared.optional(), maxPrepared: Prepared.optional() }).optional(),
+  browserPages: BrowserPages.optional(),
   /** What being idle does to a sandbox: it is paused, instead of ended. */
   autoPause: z.boolean().optional(),
   /** What a request to a paused sandbox does: it wakes it, instead of being refused. */

@@ -6,6 +6,8 @@ import { Environment } from "./template.ts";
 export const SESSION_HEADER = "cleanroom-session-id";
 /** The variable by which a function, and so each of its instances, knows the type of its template. */
 export const TEMPLATE_TYPE_VARIABLE = "CLEANROOM_TEMPLATE_TYPE";
+/** The variable by which a function says which pages of the browser's own it opens, with commas between. */
+export const BROWSER_PAGES_VARIABLE = "CLEANROOM_BROWSER_PAGES";
 /** Where the workspace lies inside a sandbox: its bundle and the interpreters beside it. */
 export const WORKSPACE_INSIDE = "/opt/cleanroom/workspace";
 

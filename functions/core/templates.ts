@@ -2,7 +2,14 @@ import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import { Problem } from "#contract/problem.ts";
 import type { Project } from "#contract/project.ts";
-import type { CreateTemplate, Template, TemplateNow, UpdateTemplate } from "#contract/template.ts";
+import {
+  BROWSER_TYPES,
+  type CreateTemplate,
+  type Template,
+  type TemplateNow,
+  type TemplateType,
+  type UpdateTemplate,
+} from "#contract/template.ts";
 import { BUILT_IN_NAMES, builtIn, CODE_INTERPRETER, defaultsOf, isBuiltIn, SERVED } from "./built-in.ts";
 import { checkTimes, type Limits, scalingOf } from "./limits.ts";
 import { forgetMcpSettings } from "./mcp.ts";
@@ -10,7 +17,7 @@ import type { FunctionSpec, Platform, Row } from "./ports.ts";
 import { LIVING, type LivingRow, unlessConflict } from "./sandbox-rows.ts";
 
 export const TEMPLATES = "templates";
-const DEFAULT_POLICY = { autoPause: false, autoResume: true } as const;
+const DEFAULT_POLICY = { autoPause: false, autoResume: true, browserPages: [] };
 /** Beside every project's: what is under it belongs to all. No project's id is like it. */
 const EVERYBODY = { id: "@" } as const;
 const PAGE = 1000;
@@ -65,6 +72,7 @@ function builtInTemplate(limits: Limits, name: string): Omit<TemplateRow, "defin
 /** Makes a template and the function behind it; the row is written first, so that the name is taken once. */
 export async function createTemplate(platform: Platform, limits: Limits, project: Project, spec: CreateTemplate): Promise<Template> {
   refuseType(spec.type);
+  refuseBrowserPages(spec.type, spec);
   checkTimes(limits, spec);
   if (isBuiltIn(spec.name)) throw templateExists(spec.name);
   const at = new Date(platform.clock.now()).toISOString();
@@ -128,6 +136,7 @@ export async function updateTemplate(
   refuseBuiltIn(name);
   checkTimes(limits, change);
   const row = await currentTemplate(platform, limits, project, name);
+  refuseBrowserPages(row.value.template.type, change);
   const template: Template = {
     ...row.value.template,
     ...given(change),
@@ -224,6 +233,12 @@ function refuseType(type: string): void {
   throw new Problem("not_supported", { detail: `Templates of type ${type} are not supported yet`, supported: Object.keys(SERVED) });
 }
 
+function refuseBrowserPages(type: TemplateType, { browserPages = [] }: UpdateTemplate): void {
+  if (browserPages.length === 0 || BROWSER_TYPES.has(type)) return;
+  const problem = `a template of type ${type} has no browser`;
+  throw new Problem("invalid_request", { detail: `body.browserPages: ${problem}`, issues: [{ field: "body.browserPages", problem }] });
+}
+
 function refuseBuiltIn(name: string): void {
   if (isBuiltIn(name)) throw new Problem("forbidden", { detail: `The template ${name} is built in and cannot be changed` });
 }
@@ -243,8 +258,8 @@ function functionNameOf(limits: Limits, project: Pick<Project, "id">, name: stri
 }
 
 function functionSpec(row: Pick<TemplateRow, "template" | "functionName">): FunctionSpec {
-  const { type, cpu, memoryMiB, diskMiB, scaling } = row.template;
-  return { functionName: row.functionName, template: { type, cpu, memoryMiB, diskMiB, scaling } };
+  const { type, cpu, memoryMiB, diskMiB, scaling, browserPages } = row.template;
+  return { functionName: row.functionName, template: { type, cpu, memoryMiB, diskMiB, scaling, browserPages } };
 }
 
 /** What a caller named of a template; the rest stays as it is. */

@@ -9,6 +9,7 @@ import { splitKey } from "./arrival.ts";
 import { mountAudit } from "./audit.ts";
 import { mountArtifacts } from "./artifacts.ts";
 import { mountBrowser } from "./browser.ts";
+import { mountBrowsing } from "./browsing.ts";
 import { mountControl } from "./control.ts";
 import { mountData } from "./data.ts";
 import { mountDesktop } from "./desktop.ts";
@@ -62,6 +63,7 @@ export function createApp(gateway: Gateway): Hono<Bindings> {
   mountMcp(app);
   mountControl(app);
   mountDesktop(app);
+  mountBrowsing(app);
   mountMemory(app);
   mountMem0(app);
   mountAgentrun(app);

@@ -6,10 +6,12 @@ import type { Project } from "#contract/project.ts";
 import { ISOLATION_HEADER } from "#contract/sandbox.ts";
 import { BROWSER_TYPES } from "#contract/template.ts";
 import type { Upgraded } from "#core/ports.ts";
-import { connectSandbox, getSandbox } from "#core/sandboxes.ts";
+import { ownRow } from "#core/sandbox-rows.ts";
+import { connectSandbox } from "#core/sandboxes.ts";
 import { answered } from "./answered.ts";
 import { arrivalOf, shownPath } from "./arrival.ts";
 import { automate, isDevtools } from "./devtools/automation.ts";
+import type { Opened } from "./devtools/policy.ts";
 import { type Flow, pacer } from "./flow.ts";
 import type { Gateway } from "./gateway.ts";
 import { enter, refuseForeignOrigin } from "./ports.ts";
@@ -25,6 +27,7 @@ interface Joined extends Upgraded {
   filter: Transform | undefined;
   /** Whether it is DevTools, which are read message by message. */
   isDevtools: boolean;
+  opened: Opened;
   project: Pick<Project, "id">;
   sandboxId: string;
 }
@@ -69,7 +72,9 @@ async function connect(
   const { project } = principal;
   const { sandboxId } = target;
   const isDisplay = isView(target.path);
-  const devtools = isDevtools(target.path) && (await hasBrowser(gateway, project, sandboxId));
+  const sandbox = isDevtools(target.path) ? await ownRow(gateway.platform, project, sandboxId) : undefined;
+  // In an image of somebody's own the same path is somebody's own.
+  const devtools = sandbox !== undefined && BROWSER_TYPES.has(sandbox.value.type);
   if (isDisplay || devtools) refuseRecording(target.path);
   // What is read on its way is not compressed.
   if (devtools) headers.delete("sec-websocket-extensions");
@@ -80,7 +85,7 @@ async function connect(
   platform.counts.count(source, { requests: 1 });
   socket.once("close", () => countWire(platform, source, socket));
   const filter = isDisplay ? viewFilter(openView(gateway, principal, sandboxId)) : undefined;
-  return { ...upgraded, flow, filter, isDevtools: devtools, project, sandboxId };
+  return { ...upgraded, flow, filter, isDevtools: devtools, opened: sandbox?.value.browserPages ?? [], project, sandboxId };
 }
 
 /** Who asks for a recording and gets none would rely on one. */
@@ -88,11 +93,6 @@ function refuseRecording(path: string): void {
   const asked = new URLSearchParams(path.split("?")[1]).get("recording");
   if (asked === null || asked === "false" || asked === "0") return;
   throw new Problem("not_supported", { detail: "The display is not recorded yet", next: "Connect without `recording`." });
-}
-
-/** In an image of somebody's own the same path is somebody's own. */
-async function hasBrowser({ platform }: Gateway, project: Pick<Project, "id">, sandboxId: string): Promise<boolean> {
-  return BROWSER_TYPES.has((await getSandbox(platform, project, sandboxId)).type);
 }
 
 /** Tells the client that it is connected; false when it has left. */

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { createFcClient, type FcClient } from "#infra/aliyun/fc.ts";
 import { applyFunction, zipFolder } from "#infra/apply.ts";
 import { localConfig, type LocalConfig } from "#infra/config.ts";
-import { currentRoot, type SandboxRoot } from "#infra/image/root.ts";
+import { BROWSER_PAGES_VARIABLE } from "#contract/workspace.ts";
+import { browserPolicies, currentRoot, type SandboxRoot } from "#infra/image/root.ts";
 import { readFunction, renderManifest } from "#infra/manifest.ts";
 import { createEngine } from "#infra/local/compute/engine.ts";
 import { openJournal } from "./journal.ts";
@@ -38,7 +39,12 @@ async function serve(config: LocalConfig): Promise<void> {
       dataDir: config.dataDir,
       maker,
       // Whatever image the manifest names, on this machine it is the root that set-up built.
-      image: () => ({ root: base.root, binds: base.binds, zygote: base.zygote }),
+      image: (_name, variables) => ({
+        root: base.root,
+        binds: base.binds,
+        additions: browserPolicies(config, variables[BROWSER_PAGES_VARIABLE] ?? ""),
+        zygote: base.zygote,
+      }),
       credentials: [{ accessKeyId: secrets.engineKeyId, accessKeySecret: secrets.engineKeySecret }],
       doors: { [GATEWAY]: config.port },
       queue,

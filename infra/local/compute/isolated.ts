@@ -6,10 +6,10 @@ import { refusal } from "./refusals.ts";
 import { call, Upstream } from "./upstream.ts";
 
 /** What an image's name stands for on this machine. */
-export type ImageResolver = (image: string) => Image;
+export type ImageResolver = (image: string, variables: Readonly<Record<string, string>>) => Image;
 
 /** A root and what runs in it. A function may name a command of its own. */
-export type Image = Pick<InstanceSpec, "root" | "binds" | "command" | "zygote">;
+export type Image = Pick<InstanceSpec, "root" | "binds" | "additions" | "command" | "zygote">;
 
 /** An instance that answers. */
 export interface Made {
@@ -33,7 +33,7 @@ export async function startIsolated(spec: {
   const { definition } = record;
   const container = definition.customContainerConfig;
   if (!container) throw refusal("InvalidArgument", `The function ${record.name} has no image`);
-  const image = spec.image(container.image);
+  const image = spec.image(container.image, definition.environmentVariables);
   const own = [...(container.entrypoint ?? []), ...(container.command ?? [])];
   const instance = await maker.make(
     {

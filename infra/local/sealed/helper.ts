@@ -11,6 +11,7 @@ export interface Order {
   socket: string;
   root: string;
   binds: [source: string, target: string][];
+  additions: [source: string, target: string][];
   command: readonly string[];
   /** The program whose forks populate instances of this root; null where `command` is run instead. */
   zygote: readonly string[] | null;

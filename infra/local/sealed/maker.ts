@@ -20,6 +20,8 @@ export interface InstanceSpec {
   root: string;
   /** Read-only additions to the root: host folder or file → path inside. */
   binds: Record<string, string>;
+  /** The same for this instance alone, over those that all have. */
+  additions?: Record<string, string>;
   /** What runs in it: this program, or else a fork of the `zygote`. */
   command?: readonly string[] | undefined;
   /** A program that is loaded once, in the root but on the host's side; instances of it are its forks. */
