@@ -108,6 +108,18 @@ export const LIMITS = {
   desktopScrollMax: 100,
   desktopPathPoints: 500,
   desktopAnswerBytes: 64 * MIB,
+  /** What is done on a page by the door's own hand: how long it may take, what names a page and an element, and the largest answer. */
+  browsingTimeoutDefaultMs: 30_000,
+  browsingTimeoutMaxMs: 5 * MINUTE_MS,
+  pageUrlChars: 64 * KIB,
+  selectorChars: 4 * KIB,
+  pageAnswerBytes: 48 * MIB,
+  pageHtmlChars: 16 * MIB,
+  markdownChars: 4 * MIB,
+  /** Sides of a window in its own pixels, and of a picture: more than that no browser draws. */
+  viewportMin: 100,
+  viewportMax: 4096,
+  pictureSide: 16_384,
   /** How long a person who has control may be away before it ends, how long one may hold it without a view, and how long input may rest where control came with it. */
   controlGraceMs: 30_000,
   controlHoldMaxMs: HOUR_MS,

@@ -8,7 +8,7 @@ export const MCP_REVISIONS = ["2026-07-28", "2025-11-25"] as const;
 /** By this header a client of the revision without sessions says that several requests are for one sandbox. */
 export const MCP_KEY_HEADER = "cleanroom-session";
 
-/** The tools of each kind, by name. The first twenty are AgentRun's own names. */
+/** The tools of each kind, by name. Those of `code` are AgentRun's twenty names, which every template has. */
 export const MCP_TOOLS = {
   code: [
     "health",
@@ -31,6 +31,31 @@ export const MCP_TOOLS = {
     "process_list",
     "process_stat",
     "process_kill",
+  ],
+  terminal: ["terminal_open", "terminal_write", "terminal_read", "terminal_resize", "terminal_list", "terminal_close"],
+  browser: [
+    "browser_navigate",
+    "browser_read",
+    "browser_click",
+    "browser_type",
+    "browser_press",
+    "browser_screenshot",
+    "browser_wait",
+    "browser_pages",
+  ],
+  desktop: [
+    "desktop_screenshot",
+    "desktop_click",
+    "desktop_double_click",
+    "desktop_triple_click",
+    "desktop_move",
+    "desktop_drag",
+    "desktop_scroll",
+    "desktop_type",
+    "desktop_key",
+    "desktop_wait",
+    "desktop_cursor",
+    "desktop_size",
   ],
 } as const;
 

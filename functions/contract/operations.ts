@@ -7,6 +7,7 @@ import * as artifactContent from "./artifact-content.ts";
 import * as artifact from "./artifact.ts";
 import * as audit from "./audit.ts";
 import * as browser from "./browser.ts";
+import * as browsing from "./browsing.ts";
 import * as context from "./context.ts";
 import * as control from "./control.ts";
 import * as desktop from "./desktop.ts";
@@ -52,6 +53,7 @@ export const DOOR_OPERATIONS = [
   ticket,
   span,
   action,
+  browsing,
   mcp,
   audit,
   control,

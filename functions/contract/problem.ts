@@ -82,6 +82,12 @@ export const PROBLEMS = {
   snapshot_not_found: { status: 404, title: "No such snapshot", retry: false, next: "List the snapshots of this project." },
   target_not_found: { status: 404, title: "No such page or worker", retry: false, next: "List what the browser has open: `/json/list`." },
   webhook_not_found: { status: 404, title: "No such webhook", retry: false, next: "List the webhooks of this project." },
+  element_not_found: {
+    status: 404,
+    title: "No such element is to be seen on the page",
+    retry: true,
+    next: "Look at the page as it is now, correct the selector, or wait for the element.",
+  },
   task_not_found: { status: 404, title: "No such task", retry: false, next: "List the tasks of this project, or create it." },
   action_not_found: {
     status: 404,
@@ -208,6 +214,12 @@ export const PROBLEMS = {
     title: "The port does not answer",
     retry: true,
     next: "Start what serves it, listening on 127.0.0.1 or 0.0.0.0 and speaking HTTP, and ask again.",
+  },
+  page_failed: {
+    status: 502,
+    title: "The page did not do what was asked",
+    retry: true,
+    next: "See the reason in `detail`: there is no network in a sandbox, and what is served inside must be running.",
   },
   model_failed: {
     status: 502,

@@ -53,6 +53,10 @@ export const ContainerInput = z.strictObject({
   port: Container.shape.port.default(CONTAINER_PORT),
 });
 
+/** Pages of the browser's own that a template may open; all of them are closed otherwise. */
+export const BrowserPages = z.array(z.enum(["file", "chrome", "view-source"])).max(3);
+export type BrowserPages = z.output<typeof BrowserPages>;
+
 const Prepared = z.int().min(0).max(LIMITS.preparedMax);
 
 /** How many instances wait for the template's next sandboxes: never fewer than one, never more than the other, by demand between. */
@@ -77,6 +81,8 @@ export const Template = z.object({
   container: Container.optional(),
   network: z.object({ mode: z.literal("none") }),
   scaling: Scaling,
+  /** Which of `file:`, `chrome:` and `view-source:` pages its browser shows, beside the web's. */
+  browserPages: BrowserPages,
   autoPause: z.boolean(),
   autoResume: z.boolean(),
   builtIn: z.boolean(),
@@ -100,6 +106,7 @@ const editable = {
   /** Only of the type `CustomImage`, and there required. */
   container: ContainerInput.optional(),
   scaling: z.strictObject({ minPrepared: Prepared.optional(), maxPrepared: Prepared.optional() }).optional(),
+  browserPages: BrowserPages.optional(),
   /** What being idle does to a sandbox: it is paused, instead of ended. */
   autoPause: z.boolean().optional(),
   /** What a request to a paused sandbox does: it wakes it, instead of being refused. */

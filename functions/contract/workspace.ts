@@ -8,6 +8,8 @@ export const SESSION_HEADER = "cleanroom-session-id";
 export const TEMPLATE_TYPE_VARIABLE = "CLEANROOM_TEMPLATE_TYPE";
 /** The variable by which a workspace knows of an image's program beside it: what runs, by whose rights, where it listens, as JSON. */
 export const IMAGE_VARIABLE = "CLEANROOM_IMAGE";
+/** The variable by which a function says which pages of the browser's own it opens, with commas between. */
+export const BROWSER_PAGES_VARIABLE = "CLEANROOM_BROWSER_PAGES";
 /** Where the workspace lies inside a sandbox: its bundle and the interpreters beside it. */
 export const WORKSPACE_INSIDE = "/opt/cleanroom/workspace";
 

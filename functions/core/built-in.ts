@@ -56,6 +56,7 @@ export function defaultsOf(limits: Limits, type: TemplateType) {
     idleTimeoutMs: limits.idleDefaultMs,
     lifetimeMs: lifeDefaultMs(limits),
     network: { mode: "none" as const },
+    browserPages: [],
     scaling: scalingFor(limits, type),
     autoPause: false,
     autoResume: true,

@@ -68,6 +68,7 @@ export function newRow(platform: Platform, project: Project, from: TemplateRow, 
     dueAtMs: Math.min(grace, now + idleTimeoutMs, endsAtMs),
     making: true,
     holdsQuota: false,
+    ...(template.browserPages.length > 0 ? { browserPages: template.browserPages } : {}),
     autoPause: template.autoPause,
     autoResume: template.autoResume,
   };

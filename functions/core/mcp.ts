@@ -9,10 +9,10 @@ const TABLE = "mcp-templates";
 type ToolKind = keyof typeof MCP_TOOLS;
 
 const KINDS: Record<TemplateType, readonly ToolKind[]> = {
-  CodeInterpreter: ["code"],
-  Browser: ["code"],
-  AllInOne: ["code"],
-  Desktop: ["code"],
+  CodeInterpreter: ["code", "terminal"],
+  Browser: ["code", "browser"],
+  AllInOne: ["code", "terminal", "browser", "desktop"],
+  Desktop: ["code", "terminal", "browser", "desktop"],
   CustomImage: [],
 };
 

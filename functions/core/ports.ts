@@ -19,7 +19,7 @@ export interface EngineRef {
 /** What the engine needs to make a function that sandboxes are sessions of. */
 export interface FunctionSpec {
   functionName: string;
-  template: Pick<Template, "type" | "cpu" | "memoryMiB" | "diskMiB" | "scaling" | "container">;
+  template: Pick<Template, "type" | "cpu" | "memoryMiB" | "diskMiB" | "scaling" | "container" | "browserPages">;
 }
 
 /** What the engine says of a session. `endReason` is the engine's word, present once it is gone. */

@@ -1,7 +1,7 @@
 import { Problem } from "#contract/problem.ts";
 import type { Project } from "#contract/project.ts";
 import type { EndReason, Isolation, Sandbox, SandboxState, Usage } from "#contract/sandbox.ts";
-import type { TemplateType } from "#contract/template.ts";
+import type { BrowserPages, TemplateType } from "#contract/template.ts";
 import { dueKey, type DueRow, graceEnd } from "./due.ts";
 import type { EngineRef, Platform, Row } from "./ports.ts";
 import type { Hours } from "./usage/hours.ts";
@@ -26,6 +26,8 @@ export interface SandboxRow {
   budgeted?: boolean;
   /** The snapshot whose files it started with. */
   snapshot?: string;
+  /** Which pages of the browser's own its template opened as it was made. */
+  browserPages?: BrowserPages;
   /** How long getting its files may take. */
   restoreMs?: number;
   cpu: number;

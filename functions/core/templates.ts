@@ -2,7 +2,14 @@ import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import { Problem } from "#contract/problem.ts";
 import type { Project } from "#contract/project.ts";
-import type { CreateTemplate, Template, TemplateNow, UpdateTemplate } from "#contract/template.ts";
+import {
+  BROWSER_TYPES,
+  type CreateTemplate,
+  type Template,
+  type TemplateNow,
+  type TemplateType,
+  type UpdateTemplate,
+} from "#contract/template.ts";
 import { BUILT_IN_NAMES, builtIn, CODE_INTERPRETER, defaultsOf, isBuiltIn, SERVED } from "./built-in.ts";
 import { checkTimes, type Limits, scalingOf } from "./limits.ts";
 import { forgetMcpSettings } from "./mcp.ts";
@@ -10,7 +17,7 @@ import type { FunctionSpec, Platform, Row } from "./ports.ts";
 import { LIVING, type LivingRow, unlessConflict } from "./sandbox-rows.ts";
 
 export const TEMPLATES = "templates";
-const DEFAULT_POLICY = { autoPause: false, autoResume: true } as const;
+const DEFAULT_POLICY = { autoPause: false, autoResume: true, browserPages: [] };
 /** Beside every project's: what is under it belongs to all. No project's id is like it. */
 const EVERYBODY = { id: "@" } as const;
 const PAGE = 1000;
@@ -66,6 +73,7 @@ function builtInTemplate(limits: Limits, name: string): Omit<TemplateRow, "defin
 export async function createTemplate(platform: Platform, limits: Limits, project: Project, spec: CreateTemplate): Promise<Template> {
   refuseType(spec.type);
   refuseContainer(spec.type, spec.container);
+  refuseBrowserPages(spec.type, spec);
   checkTimes(limits, spec);
   if (isBuiltIn(spec.name)) throw templateExists(spec.name);
   const at = new Date(platform.clock.now()).toISOString();
@@ -130,6 +138,7 @@ export async function updateTemplate(
   checkTimes(limits, change);
   const row = await currentTemplate(platform, limits, project, name);
   if (change.container) refuseContainer(row.value.template.type, change.container);
+  refuseBrowserPages(row.value.template.type, change);
   const template: Template = {
     ...row.value.template,
     ...given(change),
@@ -233,6 +242,12 @@ function refuseContainer(type: string, container: object | undefined): void {
   throw new Problem("invalid_request", { detail: `body.container: ${problem}`, issues: [{ field: "body.container", problem }] });
 }
 
+function refuseBrowserPages(type: TemplateType, { browserPages = [] }: UpdateTemplate): void {
+  if (browserPages.length === 0 || BROWSER_TYPES.has(type)) return;
+  const problem = `a template of type ${type} has no browser`;
+  throw new Problem("invalid_request", { detail: `body.browserPages: ${problem}`, issues: [{ field: "body.browserPages", problem }] });
+}
+
 function refuseBuiltIn(name: string): void {
   if (isBuiltIn(name)) throw new Problem("forbidden", { detail: `The template ${name} is built in and cannot be changed` });
 }
@@ -252,8 +267,8 @@ function functionNameOf(limits: Limits, project: Pick<Project, "id">, name: stri
 }
 
 function functionSpec(row: Pick<TemplateRow, "template" | "functionName">): FunctionSpec {
-  const { type, cpu, memoryMiB, diskMiB, scaling, container } = row.template;
-  const template = { type, cpu, memoryMiB, diskMiB, scaling, ...(container ? { container } : {}) };
+  const { type, cpu, memoryMiB, diskMiB, scaling, container, browserPages } = row.template;
+  const template = { type, cpu, memoryMiB, diskMiB, scaling, browserPages, ...(container ? { container } : {}) };
   return { functionName: row.functionName, template };
 }
 

@@ -10,6 +10,7 @@ import { mountAudit } from "./audit.ts";
 import { mountArtifacts } from "./artifacts.ts";
 import { mountUploads } from "./uploads.ts";
 import { mountBrowser } from "./browser.ts";
+import { mountBrowsing } from "./browsing.ts";
 import { mountControl } from "./control.ts";
 import { mountData, mountRoots } from "./data.ts";
 import { mountDesktop } from "./desktop.ts";
@@ -68,6 +69,7 @@ export function createApp(gateway: Gateway): Hono<Bindings> {
   mountControl(app);
   mountDesktop(app);
   mountRecordings(app);
+  mountBrowsing(app);
   mountMemory(app);
   mountMem0(app);
   mountRoots(app);

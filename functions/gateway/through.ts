@@ -8,6 +8,7 @@ import { answered } from "./answered.ts";
 import { arrivalOf, shownPath } from "./arrival.ts";
 import { isAcs3 } from "./auth.ts";
 import { DEVTOOLS_LISTS } from "./browser.ts";
+import { isBrowsing } from "./browsing.ts";
 import { isBodyless } from "./data.ts";
 import { isDesktop } from "./desktop.ts";
 import { paced } from "./flow.ts";
@@ -30,7 +31,8 @@ export function goesThrough(incoming: IncomingMessage): boolean {
   if (isByTicket(url)) return true;
   if (!INSIDE.test(url) || isPage(method, url) || isAcs3(arrivalOf(incoming))) return false;
   const path = shownPath(url);
-  return [LIFECYCLE, MCP, DEVTOOLS_LISTS].every((own) => !own.test(path)) && !isDesktop(path) && !isRecording(path);
+  const others = [isDesktop, isRecording, isBrowsing];
+  return [LIFECYCLE, MCP, DEVTOOLS_LISTS].every((own) => !own.test(path)) && others.every((isOther) => !isOther(path));
 }
 
 /**

@@ -6,10 +6,12 @@ import type { Project } from "#contract/project.ts";
 import { ISOLATION_HEADER } from "#contract/sandbox.ts";
 import { BROWSER_TYPES } from "#contract/template.ts";
 import type { Upgraded } from "#core/ports.ts";
-import { connectSandbox, getSandbox } from "#core/sandboxes.ts";
+import { ownRow } from "#core/sandbox-rows.ts";
+import { connectSandbox } from "#core/sandboxes.ts";
 import { answered } from "./answered.ts";
 import { arrivalOf, shownPath } from "./arrival.ts";
 import { automate, isDevtools } from "./devtools/automation.ts";
+import type { Opened } from "./devtools/policy.ts";
 import { type Flow, pacer } from "./flow.ts";
 import type { Gateway } from "./gateway.ts";
 import { enter, refuseForeignOrigin } from "./ports.ts";
@@ -26,6 +28,7 @@ interface Joined extends Upgraded {
   filter: Transform | undefined;
   /** Whether it is DevTools, which are read message by message. */
   isDevtools: boolean;
+  opened: Opened;
   project: Pick<Project, "id">;
   sandboxId: string;
 }
@@ -70,7 +73,9 @@ async function connect(
   const { project } = principal;
   const { sandboxId } = target;
   const isDisplay = isView(target.path);
-  const devtools = isDevtools(target.path) && (await hasBrowser(gateway, project, sandboxId));
+  const sandbox = isDevtools(target.path) ? await ownRow(gateway.platform, project, sandboxId) : undefined;
+  // In an image of somebody's own the same path is somebody's own.
+  const devtools = sandbox !== undefined && BROWSER_TYPES.has(sandbox.value.type);
   if (isDisplay || devtools) {
     const release = await recordWhereAsked(gateway, principal, target);
     socket.once("close", () => release?.());
@@ -92,12 +97,7 @@ async function connect(
   platform.counts.count(source, { requests: 1 });
   socket.once("close", () => countWire(platform, source, socket));
   const filter = isDisplay ? viewFilter(openView(gateway, principal, sandboxId)) : undefined;
-  return { ...upgraded, flow, filter, isDevtools: devtools, project, sandboxId };
-}
-
-/** In an image of somebody's own the same path is somebody's own. */
-async function hasBrowser({ platform }: Gateway, project: Pick<Project, "id">, sandboxId: string): Promise<boolean> {
-  return BROWSER_TYPES.has((await getSandbox(platform, project, sandboxId)).type);
+  return { ...upgraded, flow, filter, isDevtools: devtools, opened: sandbox?.value.browserPages ?? [], project, sandboxId };
 }
 
 /** Tells the client that it is connected; false when it has left. */

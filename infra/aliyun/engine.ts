@@ -2,7 +2,7 @@ import { Agent as HttpAgent, type ClientRequest, request as httpRequest } from "
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { Problem } from "#contract/problem.ts";
 import { Isolation } from "#contract/sandbox.ts";
-import { SESSION_HEADER, TEMPLATE_TYPE_VARIABLE } from "#contract/workspace.ts";
+import { BROWSER_PAGES_VARIABLE, SESSION_HEADER, TEMPLATE_TYPE_VARIABLE } from "#contract/workspace.ts";
 import type { Container, PreparedNow, Scaling } from "#contract/template.ts";
 import type { Engine, EngineRef, FunctionSpec, Passage, Passed, SessionLife } from "#core/ports.ts";
 import * as z from "zod";
@@ -119,14 +119,15 @@ export function createFcEngine({ client, workspaceFunction, sessionMaxMs, intran
     async define(spec: FunctionSpec) {
       const { body: model } = await client.getFunction(workspaceFunction).catch(asEngineProblem);
       const copied = Object.fromEntries(COPIED.map((name) => [name, model[name]]).filter(([, value]) => value !== undefined));
-      const { type, cpu, memoryMiB, diskMiB, container } = spec.template;
+      const { type, cpu, memoryMiB, diskMiB, container, browserPages } = spec.template;
       if (container && (await knownIsolation()).plain.strength === "platform") throw imagesElsewhere();
+      const pages = browserPages.length > 0 ? { [BROWSER_PAGES_VARIABLE]: browserPages.join(",") } : {};
       const own = {
         cpu,
         memorySize: Math.ceil(memoryMiB / MEMORY_STEP_MIB) * MEMORY_STEP_MIB,
         diskSize: DISKS_MIB.find((size) => size >= diskMiB) ?? DISKS_MIB.at(-1),
         ...(container ? { customContainerConfig: containerOf(container) } : {}),
-        environmentVariables: { ...model.environmentVariables, [TEMPLATE_TYPE_VARIABLE]: type },
+        environmentVariables: { ...model.environmentVariables, [TEMPLATE_TYPE_VARIABLE]: type, ...pages },
       };
       await client.createFunction({ functionName: spec.functionName, ...copied, ...own }).catch(async (error: unknown) => {
         if (!hasCode(error, "FunctionAlreadyExists")) asEngineProblem(error);

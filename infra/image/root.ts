@@ -13,6 +13,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import * as z from "zod";
 import { WORKSPACE_INSIDE } from "#contract/workspace.ts";
 
 /** What sandboxes start from: a root, what is added to it read-only, and where Node is inside. */
@@ -29,6 +30,7 @@ export interface SandboxRoot {
 
 /** Where the browser looks for what its administrator decides; nothing inside can write there. */
 const BROWSER_POLICIES = "/etc/chromium/policies/managed";
+const POLICY_FILE = "cleanroom.json";
 const PYTHON = ["/usr/bin/python3", "-I", "-B"];
 
 /** The root that set-up built; else one around this host's own /usr, which the caller should announce. */
@@ -42,6 +44,28 @@ export function currentRoot(from: { dataDir: string; projectDir: string; rootDir
   const nodeDir = join(from.projectDir, "node_modules/node/bin");
   const lent = { "/usr": "/usr", [nodeDir]: "/opt/node", ...binds };
   return { source: "host", root: hostRoot(from.dataDir), binds: lent, node: "/opt/node/node", ...programs };
+}
+
+const Policies = z.looseObject({ URLBlocklist: z.array(z.string()) });
+
+/**
+ * What the browser's administrator decides where a template opens pages that are closed otherwise: the same as everywhere
+ * but for these. Nothing to add where it opens none.
+ */
+export function browserPolicies(from: { dataDir: string; projectDir: string }, opened: string): Record<string, string> {
+  const pages = opened
+    .split(",")
+    .filter((page) => page !== "")
+    .toSorted();
+  if (pages.length === 0) return {};
+  const folder = join(from.dataDir, "browser-policies", pages.join("+"));
+  const closed = Policies.parse(JSON.parse(readFileSync(join(from.projectDir, "dist/workspace/browser/policies", POLICY_FILE), "utf8")));
+  const URLBlocklist = closed.URLBlocklist.filter((pattern) => !pages.some((page) => pattern.startsWith(`${page}:`)));
+  mkdirSync(folder, { recursive: true, mode: 0o755 });
+  const partial = join(folder, `.${POLICY_FILE}.${process.pid}`);
+  writeFileSync(partial, JSON.stringify({ ...closed, URLBlocklist }), { mode: 0o644 });
+  renameSync(partial, join(folder, POLICY_FILE));
+  return { [folder]: BROWSER_POLICIES };
 }
 
 function builtRoot(dataDir: string): string | undefined {

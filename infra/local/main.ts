@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { createFcClient, type FcClient } from "#infra/aliyun/fc.ts";
 import { applyFunction, zipFolder } from "#infra/apply.ts";
 import { localConfig, type LocalConfig } from "#infra/config.ts";
-import { currentRoot, type SandboxRoot } from "#infra/image/root.ts";
+import { BROWSER_PAGES_VARIABLE } from "#contract/workspace.ts";
+import { browserPolicies, currentRoot, type SandboxRoot } from "#infra/image/root.ts";
 import { readFunction, renderManifest } from "#infra/manifest.ts";
 import { createEngine } from "#infra/local/compute/engine.ts";
 import { imageResolver } from "#infra/local/images/container.ts";
@@ -40,7 +41,11 @@ async function serve(config: LocalConfig): Promise<void> {
     await createEngine({
       dataDir: config.dataDir,
       maker,
-      image: imageResolver({ root: base.root, binds: base.binds, zygote: base.zygote }, images),
+      image: imageResolver(
+        { root: base.root, binds: base.binds, zygote: base.zygote },
+        (variables) => browserPolicies(config, variables[BROWSER_PAGES_VARIABLE] ?? ""),
+        images,
+      ),
       credentials: [{ accessKeyId: secrets.engineKeyId, accessKeySecret: secrets.engineKeySecret }],
       doors: { [GATEWAY]: config.port },
       queue,

@@ -9,8 +9,8 @@ import { footprint } from "./memory.ts";
 import { printTable, sample, summary, timeMs, type Figure } from "./stats.ts";
 
 /** `npm run bench:browser [runs]`: what a client waits for that wants a browser, and what one takes. */
-const runs = Number(process.argv[2] ?? 20);
-const SETTLE_MS = 300_000;
+const runs = Number(process.argv[2] ?? 10);
+const SETTLE_MS = 60_000;
 const WAIT = { timeout: 120_000 };
 const BARE = "navigate + screenshot, the same browser bare";
 const PAGE = `data:text/html,${encodeURIComponent(`<h1>Orders</h1>${"<p>One more line of an order.</p>".repeat(40)}`)}`;
@@ -117,13 +117,21 @@ async function memory() {
   return { before, after };
 }
 
+/** Says how far it is, on the other stream: who waits for minutes wants to know for what. */
+async function told<T>(what: string, work: () => Promise<T>): Promise<T> {
+  const startedAtMs = performance.now();
+  const done = await work();
+  console.error(`${what}: ${((performance.now() - startedAtMs) / 1000).toFixed(1)} s`);
+  return done;
+}
+
 // First of all, while nothing else lives.
-const taken = await memory();
+const taken = await told("memory", memory);
 const figures = [
-  await firstReply("create → first DevTools reply, prepared", 1, 80),
-  await firstReply("create → first DevTools reply, cold", 0, 350),
-  await wholeSession(),
-  ...(await inBoth()),
+  await told("prepared", () => firstReply("create → first DevTools reply, prepared", 1, 80)),
+  await told("cold", () => firstReply("create → first DevTools reply, cold", 0, 350)),
+  await told("whole sessions", wholeSession),
+  ...(await told("navigations", inBoth)),
 ];
 const rows = summary(figures);
 printTable(rows);

@@ -136,7 +136,14 @@ test("a template's function is the workspace's with its own size, and goes away 
   const { engine, fc } = port;
   const spec = {
     functionName: "workspace-small",
-    template: { type: "AllInOne" as const, cpu: 2, memoryMiB: 2000, diskMiB: 600, scaling: { minPrepared: 1, maxPrepared: 2 } },
+    template: {
+      type: "AllInOne" as const,
+      cpu: 2,
+      memoryMiB: 2000,
+      diskMiB: 600,
+      scaling: { minPrepared: 1, maxPrepared: 2 },
+      browserPages: [],
+    },
   };
   await engine.define(spec);
   await engine.define({ ...spec, template: { ...spec.template, cpu: 1 } });
@@ -169,7 +176,7 @@ test("a life can be extended, and what the engine refuses is told in our words",
   await assert.rejects(
     engine.define({
       functionName: "workspace-odd",
-      template: { type: "CodeInterpreter", cpu: 8, memoryMiB: 512, diskMiB: 512, scaling: NO_POOL },
+      template: { type: "CodeInterpreter", cpu: 8, memoryMiB: 512, diskMiB: 512, scaling: NO_POOL, browserPages: [] },
     }),
     isProblem("invalid_request"),
   );

@@ -195,7 +195,7 @@ test("a page can be driven by an address of its own", LIMIT, async () => {
 
 test("files, settings and sources of the browser are not to be looked at through it", LIMIT, async () => {
   await using browser = await playwright();
-  for (const url of ["file:///etc/passwd", "chrome://version", "devtools://devtools/bundled/inspector.html"]) {
+  for (const url of ["file:///etc/passwd", "chrome://version", "devtools://devtools/bundled/inspector.html", `view-source:${SITE}/login`]) {
     const page = await browser.newPage();
     await assert.rejects(page.goto(url, WAIT), /pages are not shown here/, url);
     // What the door does not see, because a page itself goes there, the browser's own policy refuses.

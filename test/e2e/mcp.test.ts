@@ -10,6 +10,7 @@ import { until } from "#support/until.ts";
 
 const TEMPLATE = "/templates/code-interpreter/mcp";
 const BOUND = { timeout: 120_000 };
+const OFFERED = [...MCP_TOOLS.code, ...MCP_TOOLS.terminal];
 let door: Door;
 let tenant: Tenant;
 
@@ -29,7 +30,7 @@ test("a session has a sandbox of its own from the first tool on, which keeps its
   const { tools } = await client.listTools();
   assert.deepEqual(
     tools.map(({ name }) => name),
-    MCP_TOOLS.code,
+    OFFERED,
   );
   assert.deepEqual(await living(), [], "to list is not to need one");
   assert.equal((await useTool(client, "run_code", { code: "x = 20" })).value["status"], "ok");
@@ -214,7 +215,7 @@ test("a template's owner chooses its tools, stops its server and activates it ag
   const path = `/templates/${name}/mcp`;
   const shown = await tenant.json<{ active: boolean; tools: string[]; endpoint: string }>("GET", `/api/templates/${name}/mcp`);
   assert.ok(shown.active);
-  assert.equal(shown.tools.length, MCP_TOOLS.code.length);
+  assert.equal(shown.tools.length, OFFERED.length);
   await using session = await connectMcp(door.origin, tenant, path);
   await tenant.json("PATCH", `/2025-09-10/templates/${name}/mcp/activate`, { enabledTools: ["read_file"], transport: "streamable-http" });
   assert.deepEqual(
@@ -234,7 +235,7 @@ test("a template's owner chooses its tools, stops its server and activates it ag
   await assert.rejects(connectMcp(door.origin, tenant, path), /stopped.*Activate it/s);
   await assert.rejects(inside.client.listTools({}, { cacheMode: "refresh" }), /stopped/);
   await tenant.json("PATCH", `/api/templates/${name}/mcp`, { active: true, enabledTools: null });
-  assert.equal((await session.client.listTools({}, { cacheMode: "refresh" })).tools.length, MCP_TOOLS.code.length);
+  assert.equal((await session.client.listTools({}, { cacheMode: "refresh" })).tools.length, OFFERED.length);
   const unknown = await tenant.send("PATCH", `/api/templates/${name}/mcp`, { enabledTools: ["read_file", "make_coffee"] });
   assert.equal(unknown.status, 400);
   assert.match(await unknown.text(), /make_coffee/);
@@ -246,7 +247,7 @@ test("the command line serves the same tools to an agent of this machine, in bot
     const client = new Client({ name: "agent", version: "1" }, { versionNegotiation: { mode } });
     const env = { PATH: process.env["PATH"] ?? "", CLEANROOM_URL: door.origin, CLEANROOM_API_KEY: agent.key.apiKey };
     await client.connect(new StdioClientTransport({ command: process.execPath, args: ["cli/main.ts", "mcp"], env, stderr: "inherit" }));
-    assert.equal((await client.listTools()).tools.length, MCP_TOOLS.code.length);
+    assert.equal((await client.listTools()).tools.length, OFFERED.length);
     await useTool(client, "run_code", { code: "here = 5" });
     assert.match((await useTool(client, "run_code", { code: "here" })).words, /5/);
     assert.equal((await allBoxes(agent, "&state=ready")).length, 1);

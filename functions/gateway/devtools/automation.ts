@@ -5,6 +5,7 @@ import type { Project } from "#contract/project.ts";
 import { controlOf } from "#core/control.ts";
 import type { Platform } from "#core/ports.ts";
 import { getSandbox } from "#core/sandboxes.ts";
+import type { Opened } from "./policy.ts";
 import { type Bounds, BOUNDS, Relay } from "./relay.ts";
 
 const AUTOMATION = /^\/(ws\/automation|devtools\/(browser|page)\/[^/?]+)$/;
@@ -28,15 +29,17 @@ export interface Joined {
   browser: Duplex;
   project: Pick<Project, "id">;
   sandboxId: string;
+  opened: Opened;
 }
 
 /** Joins them until both are gone. */
 export async function automate(platform: Platform, joined: Joined, bounds: Bounds = BOUNDS): Promise<void> {
-  const { client, head, browser, project, sandboxId } = joined;
+  const { client, head, browser, project, sandboxId, opened } = joined;
   const around = {
     holder: async () => (await controlOf(platform, project, sandboxId))?.name,
     explain: () => explainEnd(platform, project, sandboxId),
     bounds,
+    opened,
   };
   await new Relay(client, browser, around).run(head);
 }

@@ -24,6 +24,11 @@ interface Command {
 const WHOLE_BYTES = 1024 * 1024;
 const NESTED = 2;
 const SCHEMES = new Set(["http:", "https:", "data:", "blob:"]);
+const VIEW_SOURCE = "view-source";
+
+/** Which pages of the browser's own are open, by the names that templates have for them: none, unless somebody says so. */
+export type Opened = readonly string[];
+const NONE: Opened = [];
 
 /** Methods that name an address. */
 const ADDRESSED = new Set([
@@ -53,9 +58,9 @@ const INPUT =
   /^(Input\.|Page\.(navigate|navigateToHistoryEntry|reload|handleJavaScriptDialog|close)$|Target\.(createTarget|closeTarget|activateTarget)$|DOM\.setFileInputFiles$)/;
 
 /** Judges one message of a client. */
-export function judge(data: Buffer): Verdict {
+export function judge(data: Buffer, opened: Opened = NONE): Verdict {
   if (!isUtf8(data)) return refusal({}, -32_700, "The message is not UTF-8");
-  return data.length > WHOLE_BYTES ? judgeOutline(data) : judgeWhole(data.toString("utf8"));
+  return data.length > WHOLE_BYTES ? judgeOutline(data) : judgeWhole(data.toString("utf8"), opened);
 }
 
 /** A large message carries a script, a document or a text, and nothing that is judged by what it holds. */
@@ -70,7 +75,7 @@ function judgeOutline(data: Buffer): Verdict {
   return { do: "pass", data, input: INPUT.test(method), id, sessionId, opensContext: false };
 }
 
-function judgeWhole(text: string): Verdict {
+function judgeWhole(text: string, opened: Opened): Verdict {
   let command: Command;
   try {
     command = JSON.parse(text) as Command;
@@ -81,7 +86,7 @@ function judgeWhole(text: string): Verdict {
   const { method } = command;
   if (typeof method !== "string") return refusal(command, -32_600, "A message names its method");
   if (method === "Browser.close") return { do: "leave", answer: { ...nameOf(command), result: {} } };
-  const why = mend(command, 0);
+  const why = mend(command, opened, 0);
   if (why !== undefined) return refusal(command, -32_000, why);
   return {
     do: "pass",
@@ -94,21 +99,21 @@ function judgeWhole(text: string): Verdict {
 }
 
 /** Makes a command what it may be, or says why it may not be at all. */
-function mend(command: Command, depth: number): string | undefined {
+function mend(command: Command, opened: Opened, depth: number): string | undefined {
   const { method } = command;
   if (typeof method !== "string") return "A message names its method";
   const why = whyRefused(method);
   if (why !== undefined) return `${method} is refused: ${why}`;
   const params = typeof command.params === "object" && command.params !== null ? (command.params as Record<string, unknown>) : undefined;
   if (!params) return undefined;
-  if (ADDRESSED.has(method) && params["url"] !== undefined) return whyNotAddress(method, params["url"]);
+  if (ADDRESSED.has(method) && params["url"] !== undefined) return whyNotAddress(method, params["url"], opened);
   if (DOWNLOADING.has(method) && params["downloadPath"] !== undefined) params["downloadPath"] = downloadsBelow(params["downloadPath"]);
-  if (method === "Target.sendMessageToTarget" && params["message"] !== undefined) return mendNested(params, depth);
+  if (method === "Target.sendMessageToTarget" && params["message"] !== undefined) return mendNested(params, opened, depth);
   return undefined;
 }
 
 /** A command may travel inside of another; it is judged as if it came by itself. */
-function mendNested(params: Record<string, unknown>, depth: number): string | undefined {
+function mendNested(params: Record<string, unknown>, opened: Opened, depth: number): string | undefined {
   let inner: Command;
   try {
     inner = JSON.parse(String(params["message"])) as Command;
@@ -117,7 +122,7 @@ function mendNested(params: Record<string, unknown>, depth: number): string | un
   }
   if (typeof inner !== "object" || inner === null || depth >= NESTED || inner.method === "Browser.close")
     return "Target.sendMessageToTarget is refused: use sessions with `flatten`";
-  const why = mend(inner, depth + 1);
+  const why = mend(inner, opened, depth + 1);
   params["message"] = JSON.stringify(inner);
   return why;
 }
@@ -127,14 +132,21 @@ function whyRefused(method: string): string | undefined {
 }
 
 /** Why a page may not be shown: its scheme is not the web's. */
-export function whyNotAddress(method: string, url: unknown): string | undefined {
+export function whyNotAddress(method: string, url: unknown, opened: Opened = NONE): string | undefined {
   if (url === "" && method === "Target.createTarget") return undefined;
   if (typeof url !== "string" || !URL.canParse(url)) return `${method} is refused: its url is not one`;
   const { protocol, pathname } = new URL(url);
   if (SCHEMES.has(protocol)) return undefined;
+  const name = protocol.slice(0, -1);
+  if (opened.includes(name)) {
+    if (name !== VIEW_SOURCE) return undefined;
+    // The source of a page that is not shown is not shown either.
+    const within = opened.filter((it) => it !== VIEW_SOURCE);
+    return whyNotAddress(method, url.slice(url.indexOf(":") + 1), within);
+  }
   // Other names under `about:` are pages of the browser itself.
   if (protocol === "about:" && /^(blank|srcdoc)$/i.test(pathname)) return undefined;
-  return `${method} is refused: ${protocol} pages are not shown here, only http:, https:, data:, blob: and about:blank`;
+  return `${method} is refused: ${protocol} pages are not shown here, only ${[...SCHEMES, ...opened.map((it) => `${it}:`)].join(", ")} and about:blank`;
 }
 
 function downloadsBelow(path: unknown): string {

@@ -16,7 +16,7 @@ import {
   TEXT,
 } from "./frames.ts";
 import { Holding } from "./holding.ts";
-import { judge } from "./policy.ts";
+import { judge, type Opened } from "./policy.ts";
 
 /** What a relay is held to. */
 export interface Bounds {
@@ -36,6 +36,8 @@ export interface Around {
   /** Why the sandbox's end went away without a word. */
   explain(): Promise<{ code: number; reason: string }>;
   bounds: Bounds;
+  /** Pages of the browser's own that are open. */
+  opened?: Opened;
 }
 
 const MS = 1000;
@@ -153,7 +155,7 @@ export class Relay {
   }
 
   async #judged(data: Buffer): Promise<void> {
-    const verdict = judge(data);
+    const verdict = judge(data, this.#around.opened);
     if (verdict.do === "answer") {
       this.#say(verdict.answer);
       return;

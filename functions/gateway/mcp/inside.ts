@@ -5,7 +5,10 @@ import { readJson } from "#contract/operation.ts";
 import { Problem, problemFrom } from "#contract/problem.ts";
 import { readEvents } from "#contract/sse.ts";
 import type { Project } from "#contract/project.ts";
-import { requestSandbox } from "#core/sandboxes.ts";
+import { actOnDesktop } from "#core/desktop.ts";
+import { connectSandbox, requestSandbox } from "#core/sandboxes.ts";
+import { browse } from "#gateway/browsing/browse.ts";
+import { socketHeaders } from "#gateway/browsing/client.ts";
 import { paced } from "#gateway/flow.ts";
 import type { Gateway } from "#gateway/gateway.ts";
 import type { Asked, Work } from "./tool.ts";
@@ -18,7 +21,7 @@ export function openInside(
   gateway: Gateway,
   project: Project,
   { sandboxId, requestId, signal }: { sandboxId: string; requestId: string; signal: AbortSignal },
-): Pick<Work, "ask" | "json" | "events"> & Disposable {
+): Pick<Work, "ask" | "json" | "events" | "browse" | "desktop" | "connect"> & Disposable {
   const passing = new EventEmitter();
   const bounded = AbortSignal.any([signal, AbortSignal.timeout(LONGEST_MS)]);
 
@@ -44,6 +47,16 @@ export function openInside(
       const response = await ask(method, path, { ...asked, headers: { ...asked.headers, accept: "text/event-stream" } });
       if (!response.body) return;
       for await (const { data } of readEvents(response.body)) yield readEvent(schema, data);
+    },
+    browse: (which, doing) => browse({ gateway, project, sandboxId, requestId, signal }, which, doing),
+    async desktop(action) {
+      gateway.turnstile.enter(project.id, sandboxId, passing);
+      return actOnDesktop(gateway.platform, project, sandboxId, action, bounded);
+    },
+    async connect(path) {
+      gateway.turnstile.enter(project.id, sandboxId, passing);
+      const passage = { method: "GET", url: path, headers: socketHeaders(requestId), body: null };
+      return connectSandbox(gateway.platform, project, sandboxId, passage, bounded);
     },
     [Symbol.dispose]: () => void passing.emit("close"),
   };

@@ -4,15 +4,20 @@ import { asProblem, Problem } from "#contract/problem.ts";
 import { VERSION } from "#contract/version.ts";
 import { offeredTools } from "#core/mcp.ts";
 import type { Gateway } from "#gateway/gateway.ts";
+import { BROWSER_TOOLS } from "./browser-tools.ts";
 import { CODE_TOOLS } from "./code-tools.ts";
+import { DESKTOP_TOOLS } from "./desktop-tools.ts";
 import { FILE_TOOLS } from "./file-tools.ts";
 import { openInside } from "./inside.ts";
 import { HANDLE_TOOLS, SandboxArgument, sandboxOf, type Speaker } from "./place.ts";
 import { PROCESS_TOOLS } from "./process-tools.ts";
 import { openProgress } from "./progress.ts";
+import { TERMINAL_TOOLS } from "./terminal-tools.ts";
 import type { Outcome, Tool } from "./tool.ts";
 
-const TOOLS: ReadonlyMap<string, Tool> = new Map([...CODE_TOOLS, ...FILE_TOOLS, ...PROCESS_TOOLS].map((one) => [one.name, one]));
+const TOOLS: ReadonlyMap<string, Tool> = new Map(
+  [...CODE_TOOLS, ...FILE_TOOLS, ...PROCESS_TOOLS, ...TERMINAL_TOOLS, ...BROWSER_TOOLS, ...DESKTOP_TOOLS].map((one) => [one.name, one]),
+);
 /** Arguments with more parts than that are no call of a tool. */
 const ARGUMENT_PARTS_MAX = 10_000;
 /** The lists are the same until a template's owner changes them. */
@@ -94,8 +99,7 @@ async function useTool(
   const sandboxId = await sandboxOf(gateway, speaker, named, signal);
   gateway.platform.counts.count({ projectId: speaker.principal.project.id, id: sandboxId }, { tool_calls: 1 });
   using inside = openInside(gateway, speaker.principal.project, { sandboxId, requestId: `mcp-${id}`, signal });
-  const { ask, json, events } = inside;
-  return await tool.run(input, { sandboxId, signal, ask, json, events, progress: (words) => progress.say(words) });
+  return await tool.run(input, { ...inside, sandboxId, signal, progress: (words) => progress.say(words) });
 }
 
 function succeeded({ value, content, failed }: Outcome) {

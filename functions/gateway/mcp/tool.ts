@@ -1,4 +1,9 @@
 import type * as z from "zod";
+import type { PageAbout, Which } from "#contract/browsing.ts";
+import type { DesktopAction, DesktopResult } from "#contract/desktop.ts";
+import type { Upgraded } from "#core/ports.ts";
+import type { Doing } from "#gateway/browsing/browse.ts";
+import type { Page } from "#gateway/browsing/page.ts";
 
 /** A part of a tool's answer, in the protocol's own form. */
 export type Content =
@@ -23,6 +28,12 @@ export interface Work {
   json<S extends z.ZodType>(schema: S, method: string, path: string, asked?: Asked): Promise<z.output<S>>;
   /** The same for an answer that comes event by event, at the pace of who reads it. */
   events<S extends z.ZodType>(schema: S, method: string, path: string, asked?: Asked): AsyncIterable<z.output<S>>;
+  /** Does something on a page of the sandbox's browser. */
+  browse<T>(which: Which, doing: Doing<T>): Promise<{ about: PageAbout; done: T; page: Page }>;
+  /** Does one thing on the sandbox's desktop. */
+  desktop(action: DesktopAction): Promise<DesktopResult>;
+  /** Connects with a WebSocket of the workspace. */
+  connect(path: string): Promise<Upgraded>;
   /** Tells the client what is under way, if it wants to know; nothing waits for it. */
   progress(message: string): void;
 }

@@ -56,9 +56,7 @@ class Browser:
     @contextlib.contextmanager
     def use(self):
         """A run of the browser, started if there is none, that does not end for want of use while the block lasts."""
-        if self.type not in BROWSER_TYPES:
-            detail = f"A sandbox of type {self.type} has no browser"
-            raise Problem("not_supported", detail=detail, next="Make one from the template browser or all-in-one.")
+        self.refuse_without()
         with self.count:
             self.users += 1
         try:
@@ -75,6 +73,11 @@ class Browser:
             run = self._let_go()
         if run is not None:
             run.end()
+
+    def refuse_without(self):
+        if self.type not in BROWSER_TYPES:
+            detail = f"A sandbox of type {self.type} has no browser"
+            raise Problem("not_supported", detail=detail, next="Make one from the template browser or all-in-one.")
 
     def show(self):
         """What is told of it; asking starts nothing."""

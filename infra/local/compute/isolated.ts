@@ -11,7 +11,7 @@ import { call, Upstream } from "./upstream.ts";
 export type ImageResolver = (definition: Definition) => Promise<Image> | Image;
 
 /** A root and what runs in it. A function may name a command of its own. */
-export type Image = Pick<InstanceSpec, "root" | "binds" | "command" | "zygote" | "image"> & {
+export type Image = Pick<InstanceSpec, "root" | "binds" | "additions" | "command" | "zygote" | "image"> & {
   /** What the workspace is told of an image's program; it then runs in it what the function names, instead of the function's command. */
   program?: string | undefined;
 };

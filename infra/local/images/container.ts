@@ -5,10 +5,16 @@ import type { ImageStore } from "./store.ts";
 
 /**
  * What functions run on this machine: whatever image the manifest names is the root that set-up built, and one that a
- * template of images names stands beside it, its program told to the workspace.
+ * template of images names stands beside it, its program told to the workspace. `additionsOf` says what the variables of
+ * a function add to the root.
  */
-export function imageResolver(own: Image, store: ImageStore): ImageResolver {
+export function imageResolver(
+  base: Image,
+  additionsOf: (variables: Readonly<Record<string, string>>) => Record<string, string>,
+  store: ImageStore,
+): ImageResolver {
   return async ({ customContainerConfig: container, environmentVariables }) => {
+    const own = { ...base, additions: additionsOf(environmentVariables) };
     if (!container || environmentVariables[TEMPLATE_TYPE_VARIABLE] !== "CustomImage") return own;
     const { root, program } = await store.resolve(container.image);
     const override = [...(container.entrypoint ?? []), ...(container.command ?? [])];

@@ -13,6 +13,7 @@ export interface Order {
   binds: [source: string, target: string][];
   /** The root of an image, which stands beside; null for none. */
   image: string | null;
+  additions: [source: string, target: string][];
   command: readonly string[];
   /** The program whose forks populate instances of this root; null where `command` is run instead. */
   zygote: readonly string[] | null;

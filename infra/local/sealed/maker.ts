@@ -22,6 +22,8 @@ export interface InstanceSpec {
   binds: Record<string, string>;
   /** The root of an image of somebody's own, shared in the same way: the workspace starts its program in it. */
   image?: string | undefined;
+  /** The same for this instance alone, over those that all have. */
+  additions?: Record<string, string>;
   /** What runs in it: this program, or else a fork of the `zygote`. */
   command?: readonly string[] | undefined;
   /** A program that is loaded once, in the root but on the host's side; instances of it are its forks. */

@@ -187,19 +187,19 @@ async function orderFor(
   own: { dir: string; socket: string; uidBase: number; group: Group },
 ): Promise<Order> {
   const { features } = workshop;
+  const { group, ...place } = own;
   return {
     id: spec.id,
-    dir: own.dir,
-    socket: own.socket,
+    ...place,
     root: spec.root,
     binds: Object.entries(spec.binds),
     image: spec.image ?? null,
+    additions: Object.entries(spec.additions ?? {}),
     command: spec.command ?? [],
     zygote: spec.zygote ?? null,
     env: spec.env,
-    uidBase: own.uidBase,
-    cgroups: own.group.entrances,
-    memoryEvents: own.group.memoryEvents() ?? null,
+    cgroups: group.entrances,
+    memoryEvents: group.memoryEvents() ?? null,
     diskTemplate: features.loop ? await workshop.disks.template(spec.diskMiB) : null,
     // A disk in memory is paid from the memory limit, which must leave room to run.
     diskMiB: features.loop ? spec.diskMiB : Math.min(spec.diskMiB, Math.floor(spec.memoryMiB / 2)),

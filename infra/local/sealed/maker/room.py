@@ -49,7 +49,7 @@ def enter(order, parent, ends, seccomp):
     userns = user_namespace(order["uidBase"], BROWSER_NAMESPACES if order["profile"] == "browser" else {})
     root = open_layer(order["root"], userns, order["idmap"])
     image_root = None if order["image"] is None else open_layer(order["image"], userns, order["idmap"])
-    additions = [open_addition(source, target, userns, order["idmap"]) for source, target in order["binds"]]
+    additions = [open_addition(source, target, userns, order["idmap"]) for source, target in (*order["binds"], *order["additions"])]
     counter = open_counter(order["memoryEvents"])
     image = open_disk(order)
     unshare(NEWNS)
