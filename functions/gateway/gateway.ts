@@ -7,6 +7,7 @@ import type { Limits } from "#core/limits.ts";
 import type { Platform } from "#core/ports.ts";
 import type { Pages } from "./pages.ts";
 import type { Turnstile } from "./turnstile.ts";
+import type { Witnesses } from "./witness/witnesses.ts";
 
 /** What every route of the door stands on. */
 export interface Gateway {
@@ -19,6 +20,8 @@ export interface Gateway {
   allowAnonymous: boolean;
   nonces: NonceMemory;
   turnstile: Turnstile;
+  /** Who writes down what is done in browsers. */
+  witnesses: Witnesses;
   /** What people see of it in a browser. */
   pages: Pages;
   /** How sandboxes are isolated; an engine that finds something else is another engine, with another gateway. */

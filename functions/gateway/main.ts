@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { NonceMemory } from "#contract/acs3.ts";
 import { completeQuotas, importRootKey } from "#core/projects.ts";
@@ -8,6 +9,7 @@ import { limitsOf, openPlatform } from "#infra/platform.ts";
 import { readPages } from "./pages.ts";
 import { openDoor } from "./server.ts";
 import { openTurnstile } from "./turnstile.ts";
+import { openWitnesses } from "./witness/witnesses.ts";
 
 const stop = Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
 const config = functionConfig();
@@ -17,6 +19,7 @@ await importRootKey(platform, limits, config.rootKey);
 await completeQuotas(platform, limits);
 // Without it sandboxes are only slower to make.
 await scaleBuiltIn(platform, limits).catch((error: unknown) => platform.log.event("template.not_scaled", { error: String(error) }));
+await using witnesses = openWitnesses(platform, await readFile(join(import.meta.dirname, "witness.js"), "utf8"));
 await using door = await openDoor(
   {
     platform,
@@ -28,6 +31,7 @@ await using door = await openDoor(
     allowAnonymous: config.allowAnonymous && config.platform === "local",
     nonces: new NonceMemory(),
     turnstile: openTurnstile(config.paces),
+    witnesses,
     pages: await readPages(join(import.meta.dirname, "pages")),
     isolation: await platform.engine.isolation(),
     browserIsolation: await platform.engine.isolation("browser"),

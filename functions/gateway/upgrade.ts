@@ -14,8 +14,8 @@ import { type Flow, pacer } from "./flow.ts";
 import type { Gateway } from "./gateway.ts";
 import { enter, refuseForeignOrigin } from "./ports.ts";
 import { answerProblem } from "./problems.ts";
-import { isView, openView, viewFilter } from "./views.ts";
 import { countWire } from "./wire.ts";
+import { isView, mayControl, openView, viewFilter } from "./views.ts";
 
 const NOT_PASSED = new Set(["connection", "upgrade", "set-cookie", "server", "date", ISOLATION_HEADER]);
 
@@ -40,7 +40,7 @@ export async function passUpgrade(gateway: Gateway, incoming: IncomingMessage, s
     const upgraded = await connect(gateway, incoming, socket, { requestId: asked.requestId, signal: gone.signal });
     answered(gateway, asked, upgraded.status, new Headers());
     if (!begin(socket, upgraded, gateway.isolation.strength)) return;
-    if (upgraded.isDevtools) await automate(gateway.platform, { ...upgraded, client: socket, head, browser: upgraded.stream });
+    if (upgraded.isDevtools) await automate(gateway, { ...upgraded, client: socket, head, browser: upgraded.stream });
     else join(socket, head, upgraded);
   } catch (error) {
     if (gone.signal.aborted) return;
@@ -80,6 +80,12 @@ async function connect(
   platform.counts.count(source, { requests: 1 });
   socket.once("close", () => countWire(platform, source, socket));
   const filter = isDisplay ? viewFilter(openView(gateway, principal, sandboxId)) : undefined;
+  if (isDisplay && mayControl(principal) && (await hasBrowser(gateway, project, sandboxId))) {
+    // What a person does in the browser is written down like what an agent does.
+    const presence = gateway.witnesses.join(project.id, sandboxId);
+    socket.once("close", () => presence.leave());
+    if (socket.destroyed) presence.leave();
+  }
   return { ...upgraded, flow, filter, isDevtools: devtools, project, sandboxId };
 }
 

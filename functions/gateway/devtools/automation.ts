@@ -5,6 +5,7 @@ import type { Project } from "#contract/project.ts";
 import { controlOf } from "#core/control.ts";
 import type { Platform } from "#core/ports.ts";
 import { getSandbox } from "#core/sandboxes.ts";
+import type { Gateway } from "#gateway/gateway.ts";
 import { type Bounds, BOUNDS, Relay } from "./relay.ts";
 
 const AUTOMATION = /^\/(ws\/automation|devtools\/(browser|page)\/[^/?]+)$/;
@@ -30,15 +31,21 @@ export interface Joined {
   sandboxId: string;
 }
 
-/** Joins them until both are gone. */
-export async function automate(platform: Platform, joined: Joined, bounds: Bounds = BOUNDS): Promise<void> {
+/** Joins them until both are gone, and has what is done meanwhile written down. */
+export async function automate({ platform, witnesses }: Gateway, joined: Joined, bounds: Bounds = BOUNDS): Promise<void> {
   const { client, head, browser, project, sandboxId } = joined;
+  const presence = witnesses.join(project.id, sandboxId);
   const around = {
     holder: async () => (await controlOf(platform, project, sandboxId))?.name,
+    asked: presence.asked,
     explain: () => explainEnd(platform, project, sandboxId),
     bounds,
   };
-  await new Relay(client, browser, around).run(head);
+  try {
+    await new Relay(client, browser, around).run(head);
+  } finally {
+    presence.leave();
+  }
 }
 
 /** Why the browser's end went away without a word. A broken connection is seen before the ending behind it. */
