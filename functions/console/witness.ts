@@ -25,7 +25,8 @@ const VALUE_CHARS = 200;
 const REST_MS = 700;
 const SCRIPT_BURST = 10;
 const SCRIPT_WINDOW_MS = 5000;
-const SECRET = /pass|pwd|secret|token|otp|one.?time|\bpin\b|cvv|cvc|csc|card.?(no|num)|cc.?(num|csc|exp)|ssn|iban|security.?code|api.?key|2fa|mfa/i;
+const SECRET =
+  /pass|pwd|secret|token|otp|one.?time|\bpin\b|cvv|cvc|csc|card.?(no|num)|cc.?(num|csc|exp)|ssn|iban|security.?code|api.?key|2fa|mfa/i;
 const SECRET_PURPOSE = /(^|\s)(cc-\S+|one-time-code|current-password|new-password)(\s|$)/i;
 const TYPED = /^(text|search|tel|url|email|number|password|)$/;
 const TOLD_KEYS = new Set(["Enter", "Escape", "Tab", "Delete", "PageUp", "PageDown"]);
@@ -34,7 +35,7 @@ const TOLD_KEYS = new Set(["Enter", "Escape", "Tab", "Delete", "PageUp", "PageDo
 const attribute = (element: Element, name: string): string => Element.prototype.getAttribute.call(element, name) ?? "";
 
 function watch(report: Report): void {
-  const dirty = new Map<Element, number>();
+  const dirty = new Map<Element, ReturnType<typeof setTimeout>>();
   const secrets = new Set<WeakRef<HTMLInputElement>>();
   const known = new WeakSet<Element>();
   let scripted = { sinceMs: 0, count: 0, more: 0 };
@@ -173,7 +174,11 @@ function valueOf(element: Element): string {
 }
 
 function describe(element: Element): Pick<Said, "role" | "name" | "selector"> {
-  return { role: roleOf(element), name: nameOf(element).replaceAll(/\s+/g, " ").trim().slice(0, NAME_CHARS), selector: selectorOf(element) };
+  return {
+    role: roleOf(element),
+    name: nameOf(element).replaceAll(/\s+/g, " ").trim().slice(0, NAME_CHARS),
+    selector: selectorOf(element),
+  };
 }
 
 const ROLES: Readonly<Record<string, string>> = {

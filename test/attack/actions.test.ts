@@ -26,6 +26,30 @@ async function tells(range: Range, what: RegExp): Promise<Action[]> {
 
 const pageOf = (html: string) => `data:text/html,${encodeURIComponent(html)}`;
 
+/** A client whose browser is being watched by now. */
+async function watchedClient(range: Range): Promise<DevtoolsClient> {
+  const client = await devtoolsClient(range);
+  const seen = async () => {
+    await client.ask("Target.createTarget", { url: "about:blank" });
+    return (await logOf(range)).items.some(({ summary }) => summary === "Opened a tab");
+  };
+  await until("it is watched", seen, SLOW_MS);
+  return client;
+}
+
+/** Clicks until the log tells of it: what a page does first may come before it is watched. */
+async function clickSeen(range: Range, client: DevtoolsClient, session: string): Promise<Action[]> {
+  let items: Action[] = [];
+  await client.ask("Page.bringToFront", {}, session);
+  const seen = async () => {
+    await click(client, session);
+    ({ items } = await logOf(range));
+    return items.some(({ kind }) => kind === "click");
+  };
+  await until("the click is told", seen, SLOW_MS);
+  return items;
+}
+
 /** A real click in the upper left corner, as a client has it made. */
 async function click({ ask }: DevtoolsClient, session: string): Promise<void> {
   const at = { x: 20, y: 20, button: "left", clickCount: 1 };
@@ -38,7 +62,7 @@ proves(
   "A1",
   "a page writes nothing into its action log that reads as anybody else's doing: not by scripts, made-up events, navigations or windows",
   async (range) => {
-    const client = await devtoolsClient(range);
+    const client = await watchedClient(range);
     const session = await client.page(
       pageOf(`<button id=b style="${BUTTON}">Real</button><input id=i><script>
         b.click(); b.dispatchEvent(new PointerEvent("click", { bubbles: true, pointerId: 1 }));
@@ -54,20 +78,16 @@ proves(
     await tells(range, /loaded/);
     await client.ask("Runtime.evaluate", { expression: "location.href = 'about:blank#gone'" }, session);
     await tells(range, /gone/);
-    const before = (await logOf(range)).items.filter(({ by }) => by !== "page");
+    const others = (await logOf(range)).items.filter(({ by }) => by !== "page");
     assert.deepEqual(
-      before.map(({ summary }) => summary.split(" ", 3).join(" ")),
-      ["Opened data:text/html,%3Cbutton%20id%3Db%20style%3D%22position%3Aab…", "Opened a tab"],
+      [...new Set(others.map(({ summary }) => summary.split("html", 1)[0]))].toSorted(),
+      ["Opened a tab", "Opened data:text/"],
       "what the client asked for is the client's, and nothing else",
     );
+    assert.equal(others.filter(({ kind }) => kind === "navigate").length, 1);
     const real = await client.page(pageOf(`<button style="${BUTTON}">Real</button>`));
-    await client.ask("Page.bringToFront", {}, real);
-    await click(client, real);
-    const clicks = (await tells(range, /Clicked/)).filter(({ kind }) => kind === "click");
-    assert.deepEqual(
-      clicks.map(({ by, summary }) => `${by}: ${summary}`),
-      ['agent: Clicked the button "Real"'],
-    );
+    const clicks = (await clickSeen(range, client, real)).filter(({ kind }) => kind === "click");
+    assert.deepEqual([...new Set(clicks.map(({ by, summary }) => `${by}: ${summary}`))], ['agent: Clicked the button "Real"']);
     client.socket.close();
   },
   BROWSER,
@@ -77,7 +97,7 @@ proves(
   "A2",
   "a page that floods its console, its requests and its history hides nothing of what is done, and what was not written is counted",
   async (range) => {
-    const client = await devtoolsClient(range);
+    const client = await watchedClient(range);
     const session = await client.page(
       pageOf(`<button style="${BUTTON}">Real</button><script>
         for (let at = 0; at < 20000; at += 1) console.error("noise " + at, { at });
@@ -88,9 +108,7 @@ proves(
     );
     const done = async () => (await client.ask("Runtime.evaluate", { expression: "document.title" }, session)).result?.["result"];
     await until("the flood is over", async () => JSON.stringify(await done()).includes('"done"'), SLOW_MS);
-    await client.ask("Page.bringToFront", {}, session);
-    await click(client, session);
-    await tells(range, /Clicked the button "Real"/);
+    await clickSeen(range, client, session);
     let log = await logOf(range, "console_error");
     const counted = async () => {
       log = await logOf(range, "console_error");
@@ -107,14 +125,13 @@ proves(
   "A3",
   "what a page calls its elements, and what is typed into it, stands in the log as a bounded line of text, secrets masked whatever the page does with them",
   async (range) => {
-    const client = await devtoolsClient(range);
+    const client = await watchedClient(range);
     const session = await client.page(
       pageOf(`<form style="${BUTTON}"><input name=getAttribute><input name=id><button type=button style="${BUTTON}"
         aria-label="<img src=x onerror=alert(1)>\u202e\n\u001b[31m${"long ".repeat(400)}">x</button></form>
         <input id=p type=password style="position:absolute;left:0;top:100px"><script>p.oninput = () => { p.type = "text"; p.name = "harmless" }; console.error("token=sk-proj-abcdefghijklmnop")</script>`),
     );
-    await client.ask("Page.bringToFront", {}, session);
-    await click(client, session);
+    await clickSeen(range, client, session);
     await client.ask("Runtime.evaluate", { expression: "p.focus()" }, session);
     await client.ask("Input.insertText", { text: "hunter2hunter2" }, session);
     const items = await tells(range, /a secret into/);
@@ -134,10 +151,9 @@ proves(
   "A4",
   "a log and its pictures are their project's own",
   async (range) => {
-    const client = await devtoolsClient(range);
+    const client = await watchedClient(range);
     const session = await client.page(pageOf(`<button style="${BUTTON}">Real</button>`));
-    await client.ask("Page.bringToFront", {}, session);
-    await click(client, session);
+    await clickSeen(range, client, session);
     const pictured = async () => (await logOf(range)).items.find(({ screenshot }) => screenshot);
     await until("there is a picture", async () => (await pictured()) !== undefined, SLOW_MS);
     const path = `/api/sandboxes/${range.sandboxId}/actions`;

@@ -46,12 +46,12 @@ async function playwright(): Promise<Browser & AsyncDisposable> {
 /** Everything in the log, oldest first. */
 async function told(): Promise<Action[]> {
   const items: Action[] = [];
-  let after = "";
+  let cursor = "";
   for (;;) {
-    const log = ActionLog.parse(await tenant.json("GET", `/api/sandboxes/${box.id}/actions?limit=200${after}`));
+    const log = ActionLog.parse(await tenant.json("GET", `/api/sandboxes/${box.id}/actions?limit=200${cursor}`));
     items.push(...log.items);
     if (log.next === undefined) return items.toReversed();
-    after = `&after=${log.next}`;
+    cursor = `&after=${log.next}`;
   }
 }
 
@@ -81,65 +81,70 @@ async function logIn(page: Page): Promise<void> {
   await page.waitForURL(`${SITE}/orders`);
 }
 
-test("what an agent did on a site is told as a story: pages, clicks, inputs, dialogs, frames, popups, uploads, downloads", LIMIT, async () => {
-  await using browser = await playwright();
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  await logIn(page);
-  await page.selectOption("select", "open");
-  await page.waitForURL(/state=open/);
-  await page.click("#next");
-  await page.waitForURL(/page=2/);
-  await page.goto(`${SITE}/upload`);
-  await page.setInputFiles("[name=file]", { name: "notes.txt", mimeType: "text/plain", buffer: Buffer.alloc(1000, "n") });
-  await page.click("button");
-  await page.waitForSelector("#got");
-  await page.goto(`${SITE}/desk`);
-  page.once("dialog", (dialog) => void dialog.accept());
-  await page.click("#ask");
-  assert.equal(await page.textContent("#answer"), "deleted", "a dialog is its client's to answer");
-  await page.frameLocator("[name=inner]").locator("#note").fill("from outside");
-  const [popup] = await Promise.all([page.waitForEvent("popup"), page.click("#open")]);
-  await popup.waitForLoadState();
-  await popup.close();
-  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#csv")]);
-  assert.equal(await download.failure(), null);
-  await since(0, /Downloaded/);
-  await page.close();
-  const story = await since(0, /Closed a tab: .*desk/);
-  const done = lines(story.filter(({ kind }) => DONE.has(kind)));
-  assert.deepEqual(
-    done.filter((line) => !line.includes("script")),
-    [
-      `agent: Opened ${SITE}/login`,
-      'agent: Typed "clerk" into the text field "user"',
-      'agent: Typed a secret into the password field "password"',
-      'agent: Clicked the button "Log in"',
-      `agent: Opened ${SITE}/orders`,
-      `page: Opened ${SITE}/orders?state=open`,
-      'agent: Clicked the link "Next"',
-      `agent: Opened ${SITE}/orders?state=open&page=2`,
-      `agent: Opened ${SITE}/upload`,
-      'agent: Chose "notes.txt" in the file field "file"',
-      'agent: Clicked the button "Send"',
-      `agent: Opened ${SITE}/upload`,
-      `agent: Opened ${SITE}/desk`,
-      'agent: Clicked the button "Delete"',
-      'page: The page asked: "Delete it?"',
-      "agent: Accepted the confirm",
-      'agent: Typed "from outside" into the text field "note"',
-      'agent: Clicked the button "Open"',
-      `agent: Opened ${SITE}/popup`,
-      'agent: Clicked the link "CSV"',
-      'agent: Downloaded "orders.csv", 388 bytes',
-    ],
-  );
-  assert.ok(done.includes('page: A script: Chose "open" in the choice "state"'), "what Playwright has a script do is told as a script's");
-  for (const secret of ["open-sesame", "secret\\b(?! into)"]) assert.doesNotMatch(JSON.stringify(story), new RegExp(secret));
-  const tabs = lines(story.filter(({ kind }) => kind === "tab"));
-  for (const line of ["agent: Opened a tab", `agent: Closed a tab: ${SITE}/popup`, `agent: Closed a tab: ${SITE}/desk`]) assert.ok(tabs.includes(line), line);
-  await context.close();
-});
+test(
+  "what an agent did on a site is told as a story: pages, clicks, inputs, dialogs, frames, popups, uploads, downloads",
+  LIMIT,
+  async () => {
+    await using browser = await playwright();
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await logIn(page);
+    await page.selectOption("select", "open");
+    await page.waitForURL(/state=open/);
+    await page.click("#next");
+    await page.waitForURL(/page=2/);
+    await page.goto(`${SITE}/upload`);
+    await page.setInputFiles("[name=file]", { name: "notes.txt", mimeType: "text/plain", buffer: Buffer.alloc(1000, "n") });
+    await page.click("button");
+    await page.waitForSelector("#got");
+    await page.goto(`${SITE}/desk`);
+    page.once("dialog", (dialog) => void dialog.accept());
+    await page.click("#ask");
+    assert.equal(await page.textContent("#answer"), "deleted", "a dialog is its client's to answer");
+    await page.frameLocator("[name=inner]").locator("#note").fill("from outside");
+    const [popup] = await Promise.all([page.waitForEvent("popup"), page.click("#open")]);
+    await popup.waitForLoadState();
+    await popup.close();
+    const [download] = await Promise.all([page.waitForEvent("download"), page.click("#csv")]);
+    assert.equal(await download.failure(), null);
+    await since(0, /Downloaded/);
+    await page.close();
+    const story = await since(0, /Closed a tab: .*desk/);
+    const done = lines(story.filter(({ kind }) => DONE.has(kind)));
+    assert.deepEqual(
+      done.filter((line) => !line.includes("script")),
+      [
+        `agent: Opened ${SITE}/login`,
+        'agent: Typed "clerk" into the text field "user"',
+        'agent: Typed a secret into the password field "password"',
+        'agent: Clicked the button "Log in"',
+        `agent: Opened ${SITE}/orders`,
+        `page: Opened ${SITE}/orders?state=open`,
+        'agent: Clicked the link "Next"',
+        `agent: Opened ${SITE}/orders?state=open&page=2`,
+        `agent: Opened ${SITE}/upload`,
+        'agent: Clicked the button "Send"',
+        `agent: Opened ${SITE}/upload`,
+        `agent: Opened ${SITE}/desk`,
+        'agent: Clicked the button "Delete"',
+        'page: The page asked: "Delete it?"',
+        "agent: Accepted the confirm",
+        'agent: Typed "from outside" into the text field "note"',
+        'agent: Clicked the button "Open"',
+        `agent: Opened ${SITE}/popup`,
+        'agent: Clicked the link "CSV"',
+        'agent: Downloaded "orders.csv", 355 bytes',
+      ],
+    );
+    for (const line of ['Chose "open" in the choice "state"', 'Chose "notes.txt" in the file field "file"'])
+      assert.ok(done.includes(`page: A script: ${line}`), "what Playwright has a script do is told as a script's");
+    for (const secret of ["open-sesame", "secret\\b(?! into)"]) assert.doesNotMatch(JSON.stringify(story), new RegExp(secret));
+    const tabs = lines(story.filter(({ kind }) => kind === "tab"));
+    for (const line of ["agent: Opened a tab", `agent: Closed a tab: ${SITE}/popup`, `agent: Closed a tab: ${SITE}/desk`])
+      assert.ok(tabs.includes(line), line);
+    await context.close();
+  },
+);
 
 test("actions have a small picture of what they came to, which any program can read", LIMIT, async () => {
   const count = (await told()).length;
@@ -154,7 +159,8 @@ test("actions have a small picture of what they came to, which any program can r
   assert.equal(picture.headers.get("content-type"), "image/jpeg");
   const bytes = Buffer.from(await picture.arrayBuffer());
   assert.ok(bytes.length < 48 * 1024, `${bytes.length} bytes`);
-  const read = "import sys, io, base64; from PIL import Image; image = Image.open(io.BytesIO(base64.b64decode(sys.argv[1]))); image.load(); print(image.format, image.width)";
+  const read =
+    "import sys, io, base64; from PIL import Image; image = Image.open(io.BytesIO(base64.b64decode(sys.argv[1]))); image.load(); print(image.format, image.width)";
   const decoded = await box.command(`/usr/bin/python3 -c '${read}' ${bytes.toString("base64")}`);
   assert.match(decoded.result?.stdout ?? decoded.result?.stderr ?? "", /^JPEG (4\d\d|3\d\d)\n$/);
   await page.close();
@@ -163,7 +169,7 @@ test("actions have a small picture of what they came to, which any program can r
 test("errors of a page and requests that failed are told, with what they came to", LIMIT, async () => {
   const count = (await told()).length;
   await using browser = await playwright();
-  const page = await (browser.contexts()[0] ?? (await browser.newContext())).newPage();
+  const page = await (await browser.newContext()).newPage();
   await logIn(page);
   await page.goto(`${SITE}/faults`);
   await page.goto("http://127.0.0.1:9/nothing").catch(() => undefined);
@@ -196,6 +202,8 @@ test("Puppeteer's hands are told of like any other's, and its dialogs are its ow
     page.once("dialog", (dialog) => void dialog.dismiss());
     await page.click("#ask");
     assert.equal(await page.evaluate("answer.textContent"), "kept");
+    await page.goto(`${SITE}/upload`);
+    await (await page.$("input[type=file]"))?.uploadFile("/home/user/site.py");
     await page.goto(`${SITE}/pay`);
     await page.type("[name=cardnumber]", "5555555555554444");
     await page.type("[name=note]", "for 4111 1111 1111 1111");
@@ -205,6 +213,7 @@ test("Puppeteer's hands are told of like any other's, and its dialogs are its ow
     for (const line of [
       'agent: Typed a secret into the password field "password"',
       "agent: Dismissed the confirm",
+      'agent: Chose "site.py" in the file field "file"',
       'agent: Typed a secret into the text field "cardnumber"',
       'agent: Typed "for •••" into the text field "note"',
     ])
@@ -223,13 +232,17 @@ test("the command line tells the same story", LIMIT, async () => {
   assert.match(stdout, /agent +Clicked the button "Log in"\n/);
 });
 
-test("a sandbox and its browser are as idle as if nobody had watched once the last client has left, and the log is closed", LIMIT, async () => {
-  await using idle = await makeBox(tenant, { template: "all-in-one", environment: { CLEANROOM_BROWSER_IDLE_S: "1" } });
-  const browser = await chromium.connectOverCDP(`${door.origin}/k/${tenant.key.apiKey}/sandboxes/${idle.id}`, WAIT);
-  await (await browser.newPage()).goto("data:text/html,<h1>here</h1>");
-  await browser.close();
-  const state = async () => (await tenant.json<{ state: string }>("GET", `/sandboxes/${idle.id}/browser`)).state;
-  await until("its browser has ended", async () => (await state()) === "stopped", WAIT.timeout);
-  const log = ActionLog.parse(await tenant.json("GET", `/api/sandboxes/${idle.id}/actions`));
-  assert.ok(!log.items.some(({ kind }) => kind === "gap" || kind === "browser_restart"));
-});
+test(
+  "a sandbox and its browser are as idle as if nobody had watched once the last client has left, and the log is closed",
+  LIMIT,
+  async () => {
+    await using idle = await makeBox(tenant, { template: "all-in-one", environment: { CLEANROOM_BROWSER_IDLE_S: "1" } });
+    const browser = await chromium.connectOverCDP(`${door.origin}/k/${tenant.key.apiKey}/sandboxes/${idle.id}`, WAIT);
+    await (await browser.newPage()).goto("data:text/html,<h1>here</h1>");
+    await browser.close();
+    const state = async () => (await tenant.json<{ state: string }>("GET", `/sandboxes/${idle.id}/browser`)).state;
+    await until("its browser has ended", async () => (await state()) === "stopped", WAIT.timeout);
+    const log = ActionLog.parse(await tenant.json("GET", `/api/sandboxes/${idle.id}/actions`));
+    assert.ok(!log.items.some(({ kind }) => kind === "gap" || kind === "browser_restart"));
+  },
+);

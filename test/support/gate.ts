@@ -25,7 +25,7 @@ export async function openGate(changes: Partial<Gateway> = {}) {
     allowAnonymous: false,
     nonces: new NonceMemory(),
     turnstile: openTurnstile({ sandbox: { perSecond: 1000, atOnce: 100 }, streamPerSecond: 16 * 2 ** 20, controlPerSecond: 1000 }),
-    witnesses: { join: () => ({ asked: () => {}, leave: () => {} }), [Symbol.asyncDispose]: async () => {} },
+    witnesses: { join: () => ({ asked: () => {}, ready: () => undefined, leave: () => {} }), [Symbol.asyncDispose]: async () => {} },
     pages: { html: new Map(), assets: new Map() },
     isolation: await core.engine.isolation(),
     browserIsolation: await core.engine.isolation(),

@@ -20,7 +20,7 @@ interface Command {
 }
 
 /** A browser that a test holds in its hand: it answers everything, and tells what it is made to tell. */
-function observed({ hand = "agent" as "agent" | "person" } = {}) {
+function observed(hand: "agent" | "person" = "agent") {
   const [ours, theirs] = duplexPair();
   const heard: Command[] = [];
   const reader = new MessageReader({ masked: true, maxBytes: MAX_BYTES });
@@ -106,7 +106,7 @@ test("what is done on a page is told in its order, each with a picture, as the a
 });
 
 test("nothing that watches answers a dialog, holds a page up or sets anything of it", async () => {
-  const { tell, opened, written, close, heard, report } = observed({ hand: "person" });
+  const { tell, opened, written, close, heard, report } = observed("person");
   await opened();
   tell("Page.javascriptDialogOpening", { url: "http://shop/", type: "prompt", message: "Your name?" });
   tell("Page.javascriptDialogClosed", { result: true, userInput: "hunter2" });

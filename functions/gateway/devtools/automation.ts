@@ -38,6 +38,7 @@ export async function automate({ platform, witnesses }: Gateway, joined: Joined,
   const around = {
     holder: async () => (await controlOf(platform, project, sandboxId))?.name,
     asked: presence.asked,
+    ready: presence.ready,
     explain: () => explainEnd(platform, project, sandboxId),
     bounds,
   };

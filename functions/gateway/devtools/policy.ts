@@ -8,7 +8,15 @@ const OWN = ["/home/user/", "/tmp/"];
 
 /** What happens to a client's message. `input` marks what waits while a person has control. */
 export type Verdict =
-  | { do: "pass"; method: string; data: Buffer; input: boolean; id: number | undefined; sessionId: string | undefined; opensContext: boolean }
+  | {
+      do: "pass";
+      method: string;
+      data: Buffer;
+      input: boolean;
+      id: number | undefined;
+      sessionId: string | undefined;
+      opensContext: boolean;
+    }
   | { do: "answer"; answer: object }
   | { do: "leave"; answer: object };
 

@@ -35,6 +35,8 @@ export interface Around {
   holder(): Promise<string | undefined>;
   /** Told of every command that is let through. */
   asked(method: string): void;
+  /** Waits until input would be seen by whoever watches, which is a moment at most. */
+  ready(): Promise<void> | undefined;
   /** Why the sandbox's end went away without a word. */
   explain(): Promise<{ code: number; reason: string }>;
   bounds: Bounds;
@@ -165,6 +167,7 @@ export class Relay {
       return;
     }
     const { method, input, id, sessionId } = verdict;
+    if (input) await this.#around.ready();
     this.#around.asked(method);
     if (verdict.opensContext && id !== undefined && this.#asked.size < CONTEXTS) this.#asked.add(id);
     if (input && (await this.#holding.takes({ data: verdict.data, id, sessionId }))) return;

@@ -19,6 +19,8 @@ import { type Script, Tab, targetOf } from "./tab.ts";
 
 const REPORT_CHARS = 8000;
 const TABS_MOST = 200;
+/** How long a tab may take until it is watched, before input goes on without that. */
+const BEGIN_MS = 1500;
 /** How long what a client asked for may take to happen. */
 const ASKED_MS = 90_000;
 const ASKED_MOST = 100;
@@ -68,6 +70,7 @@ export class Observer {
   readonly #sessions = new Map<string, Tab>();
   #asked: { what: string; atMs: number }[] = [];
   #isBegun = false;
+  #beginning = new Map<Tab, number>();
   #errors = 0;
 
   constructor(parts: ObserverParts) {
@@ -91,6 +94,14 @@ export class Observer {
     this.#isBegun = true;
     await over;
     for (const tab of this.#tabs.values()) tab.close();
+  }
+
+  /** Whether it has yet to come to tabs that were there before it, or that clients asked for; it is waited for a moment only. */
+  get isBeginning(): boolean {
+    if (!this.#isBegun) return true;
+    const now = this.#parts.now();
+    for (const [tab, untilMs] of this.#beginning) if (tab.caughtUp || untilMs < now) this.#beginning.delete(tab);
+    return this.#beginning.size > 0;
   }
 
   /** A client has asked for something that a page could also do by itself. */
@@ -147,12 +158,14 @@ export class Observer {
     this.#tabs.set(target.targetId, tab);
     this.#sessions.set(sessionId, tab);
     tab.begin();
+    const asked = this.#isBegun && target.openerId === undefined && this.#wasAsked("open");
+    if (!this.#isBegun || asked) this.#beginning.set(tab, this.#parts.now() + BEGIN_MS);
     if (!this.#isBegun) {
       tab.url = address(target.url);
       return;
     }
-    const opener = this.#tabs.get(target.openerId ?? "");
-    const by = target.openerId === undefined && this.#wasAsked("open") ? this.#parts.hand() : (opener?.meant() ?? "page");
+    const by = asked ? this.#parts.hand() : (this.#tabs.get(target.openerId ?? "")?.meant() ?? "page");
+    if (by !== "page") tab.touch(by, false);
     tab.note({ kind: "tab", by, summary: "Opened a tab", details: { opened: true } });
   }
 
@@ -199,7 +212,7 @@ export class Observer {
         this.#download(tab, params);
         return;
       default:
-        if (tab.caughtUp) this.#failed(tab, method, params, sessionId);
+        if (tab.isCurrent) this.#failed(tab, method, params, sessionId);
     }
   }
 
@@ -225,11 +238,11 @@ export class Observer {
     const { url, urlFragment, unreachableUrl } = frame;
     const whole = `${typeof url === "string" ? url : ""}${typeof urlFragment === "string" ? urlFragment : ""}`;
     const requested = tab.requested;
-    if (within) tab.url = address(whole);
-    else tab.navigated(address(whole));
     // Every tab begins with this, and nobody went there.
     if (whole === "about:blank" || whole === "") return;
     const by = !requested && !within && this.#wasAsked("navigate") ? this.#parts.hand() : tab.meant();
+    if (within) tab.url = address(whole);
+    else tab.navigated(address(whole));
     const failed = typeof unreachableUrl === "string" ? unreachableUrl : undefined;
     tab.note(navigation({ url: whole, unreachableUrl: failed, within }, by), within ? "soon" : "loading");
   }
@@ -259,7 +272,7 @@ export class Observer {
     if (!known || state === "inProgress") return;
     tab.downloads.delete(guid);
     const bytes = typeof receivedBytes === "number" ? receivedBytes : 0;
-    tab.note(downloaded({ ...known, bytes, state: String(state) }, known.by));
+    tab.note(downloaded({ ...known, bytes, state: plain(state, 20) }, known.by));
   }
 
   /** What went wrong in a page, as the page or the browser says it. */

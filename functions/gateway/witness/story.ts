@@ -1,5 +1,6 @@
 import * as z from "zod";
 import type { Actor, NewAction } from "#contract/action.ts";
+import { isObject } from "./channel.ts";
 
 /** Characters of one text of a page in a sentence. */
 const TEXT_CHARS = 200;
@@ -25,7 +26,11 @@ export type Report = z.output<typeof Report>;
 /** A page's text as it may stand in a sentence: one line, bounded. */
 export function plain(text: unknown, most = TEXT_CHARS): string {
   if (typeof text !== "string") return "";
-  const shown = text.slice(0, 2 * most).replace(UNSEEN, " ").replaceAll(/\s+/g, " ").trim();
+  const shown = text
+    .slice(0, 2 * most)
+    .replace(UNSEEN, " ")
+    .replaceAll(/\s+/g, " ")
+    .trim();
   return shown.length > most || text.length > 2 * most ? `${shown.slice(0, most)}…` : shown;
 }
 
@@ -47,7 +52,12 @@ export function deed(report: Report, by: Actor): NewAction {
     ...(secret ? { masked: true } : {}),
     ...(trusted ? {} : { script: true }),
   };
-  return { kind, by: trusted ? by : "page", summary: trusted ? sentence(report, which) : `A script: ${sentence(report, which)}`, details: valued() };
+  return {
+    kind,
+    by: trusted ? by : "page",
+    summary: trusted ? sentence(report, which) : `A script: ${sentence(report, which)}`,
+    details: valued(),
+  };
 
   function valued(): NonNullable<NewAction["details"]> {
     return value === undefined || secret || kind === "click" ? details : { ...details, value: plain(value) };
@@ -55,19 +65,13 @@ export function deed(report: Report, by: Actor): NewAction {
 }
 
 function sentence({ kind, value, secret, role }: Report, which: string): string {
+  if (kind === "click") return value === undefined ? `Clicked ${which}` : `Clicked ${which} with the ${plain(value, 10)} button`;
+  if (kind === "key") return `Pressed ${plain(value, 40)} in ${which}`;
   const shown = `"${plain(value)}"`;
-  switch (kind) {
-    case "click":
-      return value === undefined ? `Clicked ${which}` : `Clicked ${which} with the ${plain(value, 10)} button`;
-    case "key":
-      return `Pressed ${plain(value, 40)} in ${which}`;
-    case "upload":
-      return `Chose ${shown} in ${which}`;
-    case "input":
-      if (secret) return `Typed a secret into ${which}`;
-      if (role === "choice") return `Chose ${shown} in ${which}`;
-      return value === "checked" || value === "unchecked" ? `Made ${which} ${value}` : `Typed ${shown} into ${which}`;
-  }
+  if (kind === "upload") return `Chose ${shown} in ${which}`;
+  if (secret) return `Typed a secret into ${which}`;
+  if (role === "choice") return `Chose ${shown} in ${which}`;
+  return value === "checked" || value === "unchecked" ? `Made ${which} ${value}` : `Typed ${shown} into ${which}`;
 }
 
 interface Navigated {
@@ -78,7 +82,13 @@ interface Navigated {
 
 export function navigation({ url, unreachableUrl, within }: Navigated, by: Actor): NewAction {
   if (unreachableUrl !== undefined && unreachableUrl !== "")
-    return { kind: "navigate", by, summary: `Could not open ${address(unreachableUrl)}`, url: address(unreachableUrl), details: { failed: true } };
+    return {
+      kind: "navigate",
+      by,
+      summary: `Could not open ${address(unreachableUrl)}`,
+      url: address(unreachableUrl),
+      details: { failed: true },
+    };
   const shown = address(url);
   return within
     ? { kind: "navigate", by, summary: `Went to ${shown} within the page`, url: shown, details: { within: true } }
@@ -109,7 +119,12 @@ export function dialogClosed(params: Record<string, unknown>, type: string, by: 
   const accepted = params["result"] === true;
   const { userInput } = params;
   const typed = typeof userInput === "string" && userInput !== "" ? { characters: userInput.length } : {};
-  return { kind: "dialog", by, summary: `${accepted ? "Accepted" : "Dismissed"} the ${type === "" ? "dialog" : type}`, details: { accepted, ...typed } };
+  return {
+    kind: "dialog",
+    by,
+    summary: `${accepted ? "Accepted" : "Dismissed"} the ${type === "" ? "dialog" : type}`,
+    details: { accepted, ...typed },
+  };
 }
 
 export function consoleError(said: string, url: unknown, line: unknown): NewAction {
@@ -121,19 +136,15 @@ export function consoleError(said: string, url: unknown, line: unknown): NewActi
 /** What `console.error` was given, as words. */
 export function wordsOf(args: unknown): string {
   if (!Array.isArray(args)) return "";
-  return args
-    .slice(0, 10)
-    .map((arg: unknown) => {
-      const { value, description, type } = z.looseObject({ value: z.unknown(), description: z.unknown(), type: z.unknown() }).catch({}).parse(arg) as {
-        value?: unknown;
-        description?: unknown;
-        type?: unknown;
-      };
-      if (typeof value === "string") return value.slice(0, TEXT_CHARS);
-      if (typeof description === "string") return description.slice(0, TEXT_CHARS);
-      return typeof value === "number" || typeof value === "boolean" ? String(value) : String(type).slice(0, 20);
-    })
-    .join(" ");
+  return args.slice(0, 10).map(wordOf).join(" ");
+}
+
+function wordOf(arg: unknown): string {
+  if (!isObject(arg)) return "";
+  const { value, description, type } = arg;
+  const said = [value, description].find((one) => typeof one === "string");
+  if (said !== undefined) return said.slice(0, TEXT_CHARS);
+  return typeof value === "number" || typeof value === "boolean" ? String(value) : plain(type, 20);
 }
 
 /** What a request came to, as the browser's own log has it. */

@@ -1,6 +1,5 @@
 import type { Actor, NewAction } from "#contract/action.ts";
-import type { Channel } from "./channel.ts";
-import { isObject } from "./channel.ts";
+import { type Channel, isObject } from "./channel.ts";
 import { Camera } from "./camera.ts";
 import type { Notebook } from "./notebook.ts";
 
@@ -34,8 +33,10 @@ export class Tab {
   url: string;
   /** Whether what its page asked of the browser led to the navigation that comes next. */
   requested = false;
-  /** Whether what the browser remembers of before it was watched has been told. */
-  caughtUp: boolean;
+  /** Whether it was there before it was watched, and what the browser remembers of that time is not to be told. */
+  readonly #isNew: boolean;
+  /** Whether it is watched by now. */
+  caughtUp = false;
   readonly downloads = new Map<string, { name: string; url: string; by: Actor }>();
   dialogType = "";
   #touchedMs = -Infinity;
@@ -47,7 +48,7 @@ export class Tab {
     this.targetId = target.targetId;
     this.sessionId = target.sessionId;
     this.url = target.url;
-    this.caughtUp = target.isNew;
+    this.#isNew = target.isNew;
     this.#parts = parts;
     this.#camera = new Camera(() => this.#shoot(), parts.now);
   }
@@ -98,9 +99,16 @@ export class Tab {
     else this.#camera.want(entry, picture === "loading");
   }
 
+  /** Whether errors that come now are of now. */
+  get isCurrent(): boolean {
+    return this.#isNew || this.caughtUp;
+  }
+
   navigated(url: string): void {
     this.url = url;
     this.requested = false;
+    // What the next page does by itself was not meant by what was done on the last.
+    this.#touchedMs = -Infinity;
     this.#exposed = false;
   }
 
@@ -126,7 +134,7 @@ export class Tab {
     const { channel } = this.#parts;
     const shown = new Promise<string | undefined>((resolve) => {
       this.#frame = resolve;
-      setTimeout(resolve, SHOT_MS).unref();
+      setTimeout(() => resolve(undefined), SHOT_MS).unref();
     });
     void channel.send("Page.startScreencast", SMALL, this.sessionId).catch(() => this.framed(undefined));
     const data = await shown;

@@ -15,6 +15,8 @@ import { plain } from "./story.ts";
 export interface Presence {
   /** Tells that a command of theirs goes on to the browser. */
   asked(method: string): void;
+  /** Waits until what they do would be seen, which is a moment at most; undefined when nothing is to be waited for. */
+  ready(): Promise<void> | undefined;
   leave(): void;
 }
 
@@ -30,10 +32,15 @@ const LINGER_MS = 1000;
 const AGAIN_MS = 1000;
 const ENOUGH_MS = 60_000;
 const HAND_MS = 500;
+/** How long the first of what a client does waits for whoever watches, and how often that is looked at. */
+const READY_MS = 3000;
+const LOOK_MS = 4;
 const ANSWER_BYTES = 64 * 1024;
 
 interface Watched {
   clients: number;
+  /** Until when who drives waits for whoever watches to come. */
+  waitUntilMs: number;
   observer: Observer | undefined;
   channel: Channel | undefined;
   /** Whether it was us who ended the watch that ends. */
@@ -54,6 +61,7 @@ export function openWitnesses(platform: Platform, script: string): Witnesses {
       await observe(platform, { projectId, sandboxId, watcher, script }, own).catch((error: unknown) =>
         platform.log.event("witness.failed", { sandboxId, projectId, error: String(error) }),
       );
+      own.waitUntilMs = 0;
       // A connection of ours alone that broke is made anew; a browser that ended takes its clients along.
       if (own.clients > 0 && !own.dismissed) await moment(own.lost ? ENOUGH_MS : waitMs);
     }
@@ -64,7 +72,7 @@ export function openWitnesses(platform: Platform, script: string): Witnesses {
     join(projectId, sandboxId) {
       const key = `${projectId}/${sandboxId}`;
       const known = watched.get(key);
-      const own = known ?? { clients: 0, observer: undefined, channel: undefined, dismissed: false, lost: false, over: Promise.resolve() };
+      const own = known ?? newWatched();
       own.clients += 1;
       if (!known) {
         watched.set(key, own);
@@ -73,6 +81,7 @@ export function openWitnesses(platform: Platform, script: string): Witnesses {
       let isHere = true;
       return {
         asked: (method) => own.observer?.asked(method),
+        ready: () => readyOf(own),
         leave() {
           if (!isHere) return;
           isHere = false;
@@ -89,6 +98,17 @@ export function openWitnesses(platform: Platform, script: string): Witnesses {
       await Promise.all([...watched.values()].map(({ over }) => over));
     },
   };
+}
+
+function newWatched(): Watched {
+  const waitUntilMs = performance.now() + READY_MS;
+  return { clients: 0, waitUntilMs, observer: undefined, channel: undefined, dismissed: false, lost: false, over: Promise.resolve() };
+}
+
+function readyOf(own: Watched): Promise<void> | undefined {
+  const isComing = !own.observer && performance.now() < own.waitUntilMs;
+  if (!isComing && !own.observer?.isBeginning) return undefined;
+  return moment(LOOK_MS).then(() => readyOf(own));
 }
 
 function moment(ms: number): Promise<void> {
