@@ -94,15 +94,6 @@ function watch(report: Report): void {
     for (const element of dirty.keys()) flush(element);
   }
 
-  function heard(event: Event, act: (element: Element) => void): void {
-    try {
-      const target = event.composedPath()[0];
-      if (target instanceof Element) act(target);
-    } catch {
-      // A page can make any of its elements unlike one; it only leaves itself unwatched there.
-    }
-  }
-
   const listen = (type: string, act: (event: Event, element: Element) => void) =>
     addEventListener(type, (event) => heard(event, (element) => act(event, element)), { capture: true, passive: true });
 
@@ -143,6 +134,16 @@ function watch(report: Report): void {
   });
   listen("focusout", (_event, element) => flush(editableOf(element)));
   addEventListener("pagehide", flushAll, { capture: true });
+}
+
+/** Calls for the element that an event is really for, also inside of a component. */
+function heard(event: Event, act: (element: Element) => void): void {
+  try {
+    const target = event.composedPath()[0];
+    if (target instanceof Element) act(target);
+  } catch {
+    // A page can make any of its elements unlike one; it only leaves itself unwatched there.
+  }
 }
 
 function isTyped(element: Element): boolean {

@@ -44,7 +44,13 @@ function joined({
   const [client, clientSide] = duplexPair();
   const [browser, browserSide] = duplexPair();
   const passed: string[] = [];
-  const around = { holder, explain, asked: (method: string) => void passed.push(method), ready: () => undefined, bounds: { ...BOUNDS, ...bounds } };
+  const around = {
+    holder,
+    explain,
+    asked: (method: string) => void passed.push(method),
+    ready: () => undefined,
+    bounds: { ...BOUNDS, ...bounds },
+  };
   const run = new Relay(clientSide, browserSide, around).run(Buffer.alloc(0));
   return { client: endOf(client, false, reads), browser: endOf(browser, true), run, passed };
 }
