@@ -22,7 +22,7 @@ interface Said {
 
 const NAME_CHARS = 80;
 const VALUE_CHARS = 200;
-const REST_MS = 700;
+const REST_MS = 2000;
 const SCRIPT_BURST = 10;
 const SCRIPT_WINDOW_MS = 5000;
 const SECRET =

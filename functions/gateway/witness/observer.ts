@@ -112,10 +112,10 @@ export class Observer {
     if (this.#asked.length > ASKED_MOST) this.#asked.shift();
   }
 
-  #wasAsked(what: string): boolean {
+  #wasAsked(what: string, afterMs = -Infinity): boolean {
     const sinceMs = this.#parts.now() - ASKED_MS;
     this.#asked = this.#asked.filter(({ atMs }) => atMs > sinceMs);
-    const at = this.#asked.findIndex((one) => one.what === what);
+    const at = this.#asked.findIndex((one) => one.what === what && one.atMs > afterMs);
     if (at < 0) return false;
     this.#asked.splice(at, 1);
     return true;
@@ -157,7 +157,7 @@ export class Observer {
     const tab = new Tab(opened, { ...this.#parts, script: this.#script });
     this.#tabs.set(target.targetId, tab);
     this.#sessions.set(sessionId, tab);
-    tab.begin();
+    void tab.begin().then((frame) => this.#navigated(tab, "Page.frameNavigated", { frame }));
     const asked = this.#isBegun && target.openerId === undefined && this.#wasAsked("open");
     if (!this.#isBegun || asked) this.#beginning.set(tab, this.#parts.now() + BEGIN_MS);
     if (!this.#isBegun) {
@@ -165,7 +165,7 @@ export class Observer {
       return;
     }
     const by = asked ? this.#parts.hand() : (this.#tabs.get(target.openerId ?? "")?.meant() ?? "page");
-    if (by !== "page") tab.touch(by, false);
+    tab.request(by);
     tab.note({ kind: "tab", by, summary: "Opened a tab", details: { opened: true } });
   }
 
@@ -229,7 +229,7 @@ export class Observer {
 
   #navigated(tab: Tab, method: string, params: Record<string, unknown>): void {
     if (method === "Page.frameRequestedNavigation") {
-      if (params["frameId"] === tab.targetId) tab.requested = true;
+      if (params["frameId"] === tab.targetId) tab.request(tab.meant());
       return;
     }
     const within = method === "Page.navigatedWithinDocument";
@@ -237,10 +237,10 @@ export class Observer {
     if (!isObject(frame) || (within ? frame["frameId"] !== tab.targetId : frame["parentId"] !== undefined)) return;
     const { url, urlFragment, unreachableUrl } = frame;
     const whole = `${typeof url === "string" ? url : ""}${typeof urlFragment === "string" ? urlFragment : ""}`;
-    const requested = tab.requested;
     // Every tab begins with this, and nobody went there.
     if (whole === "about:blank" || whole === "") return;
-    const by = !requested && !within && this.#wasAsked("navigate") ? this.#parts.hand() : tab.meant();
+    const asked = !within && this.#wasAsked("navigate", tab.requestedBy === undefined ? -Infinity : tab.requestedMs);
+    const by = asked ? this.#parts.hand() : ((within ? undefined : tab.requestedBy) ?? tab.meant());
     if (within) tab.url = address(whole);
     else tab.navigated(address(whole));
     const failed = typeof unreachableUrl === "string" ? unreachableUrl : undefined;
@@ -264,7 +264,8 @@ export class Observer {
     if (typeof guid !== "string") return;
     if (state === undefined) {
       if (tab.downloads.size >= 100) tab.downloads.clear();
-      const by = tab.meant();
+      const by = tab.requestedBy ?? tab.meant();
+      tab.requestedBy = undefined;
       tab.downloads.set(guid, { name: plain(suggestedFilename), url: plain(url, 500), by });
       return;
     }

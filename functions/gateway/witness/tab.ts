@@ -31,8 +31,11 @@ export class Tab {
   readonly #parts: TabParts;
   readonly #camera: Camera;
   url: string;
-  /** Whether what its page asked of the browser led to the navigation that comes next. */
-  requested = false;
+  /** Who meant the navigation that comes next, where its page asked for it or it was opened for it. */
+  requestedBy: Actor | undefined;
+  requestedMs = -Infinity;
+  /** Whether it has told of any navigation. */
+  hasNavigated = false;
   /** Whether it was there before it was watched, and what the browser remembers of that time is not to be told. */
   readonly #isNew: boolean;
   /** Whether it is watched by now. */
@@ -53,14 +56,21 @@ export class Tab {
     this.#camera = new Camera(() => this.#shoot(), parts.now);
   }
 
-  /** Has the tab tell what happens in it. Nothing of it is waited for, and nothing in it stands still meanwhile. */
-  begin(): void {
+  /**
+   * Has the tab tell what happens in it; nothing in it stands still meanwhile. Answers the frame that it shows by then if
+   * nothing told of how it came there.
+   */
+  async begin(): Promise<unknown> {
     const { channel } = this.#parts;
     const told = this.#frames(this.sessionId);
     const isolated = { autoAttach: true, waitForDebuggerOnStart: false, flatten: true, filter: [{ type: "iframe" }] };
     void channel.send("Target.setAutoAttach", isolated, this.sessionId).catch(() => undefined);
     void channel.send("Inspector.enable", {}, this.sessionId).catch(() => undefined);
-    void told.then(() => (this.caughtUp = true));
+    const tree = channel.send("Page.getFrameTree", {}, this.sessionId).catch(() => undefined);
+    await told;
+    this.caughtUp = true;
+    const { frameTree } = (await tree) ?? {};
+    return this.#isNew && !this.hasNavigated && isObject(frameTree) ? frameTree["frame"] : undefined;
   }
 
   /** The same for a frame of it that has a process of its own. */
@@ -87,6 +97,12 @@ export class Tab {
     this.#exposed = exposed;
   }
 
+  /** What comes next was asked for by the page, or the tab was opened for it. */
+  request(by: Actor): void {
+    this.requestedBy = by;
+    this.requestedMs = this.#parts.now();
+  }
+
   /** Who meant what the page does now: whoever touched it a moment ago, or nobody but itself. */
   meant(): Actor {
     return this.#parts.now() - this.#touchedMs < MEANT_MS ? this.#touchedBy : "page";
@@ -106,7 +122,8 @@ export class Tab {
 
   navigated(url: string): void {
     this.url = url;
-    this.requested = false;
+    this.hasNavigated = true;
+    this.requestedBy = undefined;
     // What the next page does by itself was not meant by what was done on the last.
     this.#touchedMs = -Infinity;
     this.#exposed = false;
