@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Actor } from "#contract/action.ts";
+import { Asked } from "./asked.ts";
 import { type Channel, isObject, OVERLONG, type Told } from "./channel.ts";
 import type { Notebook } from "./notebook.ts";
 import {
@@ -21,22 +22,9 @@ const REPORT_CHARS = 8000;
 const TABS_MOST = 200;
 /** How long a tab may take until it is watched, before input goes on without that. */
 const BEGIN_MS = 1500;
-/** How long what a client asked for may take to happen. */
-const ASKED_MS = 90_000;
-const ASKED_MOST = 100;
-/** Of so many errors the values are let go that the browser keeps for whoever would look into them. */
-const RELEASED_EVERY = 100;
-
-/** What clients ask for that pages could also do by themselves, by what it comes to. */
-const ASKS: Readonly<Record<string, string>> = {
-  "Page.navigate": "navigate",
-  "Page.reload": "navigate",
-  "Page.navigateToHistoryEntry": "navigate",
-  "Target.createTarget": "open",
-  "Target.closeTarget": "close",
-  "Page.close": "close",
-  "Page.handleJavaScriptDialog": "answer",
-};
+/** What consoles were given the browser keeps for whoever would look into it: nobody does, and it is let go this often. */
+const RELEASE_MS = 1000;
+const SAID = '{"method":"Runtime.consoleAPICalled"';
 
 /** What consoles, pages and the browser's own log say of errors, by its first characters. */
 const ERRORS: readonly { said: RegExp; kind: "console_error" | "failed_request" }[] = [
@@ -68,13 +56,14 @@ export class Observer {
   readonly #tabs = new Map<string, Tab>();
   /** The tab of each session, also of those of frames in other processes. */
   readonly #sessions = new Map<string, Tab>();
-  #asked: { what: string; atMs: number }[] = [];
+  readonly #asked: Asked;
   #isBegun = false;
   #beginning = new Map<Tab, number>();
-  #errors = 0;
+  #releasedMs = -Infinity;
 
   constructor(parts: ObserverParts) {
     this.#parts = parts;
+    this.#asked = new Asked(parts.now);
     const id = randomBytes(8).toString("hex");
     const binding = `report_${id}`;
     // What calls the report is taken before any page could have touched it.
@@ -106,30 +95,27 @@ export class Observer {
 
   /** A client has asked for something that a page could also do by itself. */
   asked(method: string): void {
-    const what = ASKS[method];
-    if (what === undefined) return;
-    this.#asked.push({ what, atMs: this.#parts.now() });
-    if (this.#asked.length > ASKED_MOST) this.#asked.shift();
-  }
-
-  #wasAsked(what: string, afterMs = -Infinity): boolean {
-    const sinceMs = this.#parts.now() - ASKED_MS;
-    this.#asked = this.#asked.filter(({ atMs }) => atMs > sinceMs);
-    const at = this.#asked.findIndex((one) => one.what === what && one.atMs > afterMs);
-    if (at < 0) return false;
-    this.#asked.splice(at, 1);
-    return true;
+    this.#asked.note(method);
   }
 
   /** Of what consoles say only errors are read, and of these no more than are written down. */
   #isWanted(start: string): boolean {
     if (TOLD.test(start)) return true;
+    if (start.startsWith(SAID)) this.#release();
     const error = ERRORS.find(({ said }) => said.test(start));
     if (!error) return false;
     const { sampler } = this.#parts.notebook;
     if (!sampler.isSpent(error.kind, "page")) return true;
     sampler.miss(error.kind);
     return false;
+  }
+
+  #release(): void {
+    const now = this.#parts.now();
+    if (now - this.#releasedMs < RELEASE_MS) return;
+    this.#releasedMs = now;
+    for (const sessionId of this.#sessions.keys())
+      void this.#parts.channel.send("Runtime.releaseObjectGroup", { objectGroup: "console" }, sessionId).catch(() => undefined);
   }
 
   #hear({ method, params, sessionId }: Told): void {
@@ -158,7 +144,7 @@ export class Observer {
     this.#tabs.set(target.targetId, tab);
     this.#sessions.set(sessionId, tab);
     void tab.begin().then((frame) => this.#navigated(tab, "Page.frameNavigated", { frame }));
-    const asked = this.#isBegun && target.openerId === undefined && this.#wasAsked("open");
+    const asked = this.#isBegun && target.openerId === undefined && this.#asked.take("open");
     if (!this.#isBegun || asked) this.#beginning.set(tab, this.#parts.now() + BEGIN_MS);
     if (!this.#isBegun) {
       tab.url = address(target.url);
@@ -176,7 +162,7 @@ export class Observer {
     if (tab.sessionId !== sessionId) return;
     for (const [id, of] of this.#sessions) if (of === tab) this.#sessions.delete(id);
     this.#tabs.delete(tab.targetId);
-    const by = this.#wasAsked("close") ? this.#parts.hand() : "page";
+    const by = this.#asked.take("close") ? this.#parts.hand() : "page";
     tab.note({ kind: "tab", by, summary: `Closed a tab${tab.url === "" ? "" : `: ${tab.url}`}`, details: { opened: false } });
     tab.close();
   }
@@ -212,7 +198,7 @@ export class Observer {
         this.#download(tab, params);
         return;
       default:
-        if (tab.isCurrent) this.#failed(tab, method, params, sessionId);
+        if (tab.isCurrent) this.#failed(tab, method, params);
     }
   }
 
@@ -239,7 +225,7 @@ export class Observer {
     const whole = `${typeof url === "string" ? url : ""}${typeof urlFragment === "string" ? urlFragment : ""}`;
     // Every tab begins with this, and nobody went there.
     if (whole === "about:blank" || whole === "") return;
-    const asked = !within && this.#wasAsked("navigate", tab.requestedBy === undefined ? -Infinity : tab.requestedMs);
+    const asked = !within && this.#asked.take("navigate", tab.requestedBy === undefined ? -Infinity : tab.requestedMs);
     const by = asked ? this.#parts.hand() : ((within ? undefined : tab.requestedBy) ?? tab.meant());
     if (within) tab.url = address(whole);
     else tab.navigated(address(whole));
@@ -255,7 +241,6 @@ export class Observer {
     }
     const type = tab.dialogType;
     tab.dialogType = "";
-    this.#wasAsked("answer");
     tab.note(dialogClosed(params, type, this.#parts.hand()), "soon");
   }
 
@@ -277,10 +262,7 @@ export class Observer {
   }
 
   /** What went wrong in a page, as the page or the browser says it. */
-  #failed(tab: Tab, method: string, params: Record<string, unknown>, sessionId: string): void {
-    this.#errors += 1;
-    if (this.#errors % RELEASED_EVERY === 0)
-      void this.#parts.channel.send("Runtime.releaseObjectGroup", { objectGroup: "console" }, sessionId).catch(() => undefined);
+  #failed(tab: Tab, method: string, params: Record<string, unknown>): void {
     if (method === "Log.entryAdded") {
       const { entry } = params;
       if (!isObject(entry)) return;

@@ -109,7 +109,6 @@ export function dialogOpened(params: Record<string, unknown>): NewAction {
     kind: "dialog",
     by: "page",
     summary: `The page ${DIALOGS[type] ?? "asked"}${message === "" ? "" : `: "${message}"`}`,
-    url: address(params["url"]),
     details: { type, message },
   };
 }
