@@ -1,5 +1,6 @@
 import { Problem, asProblem } from "#contract/problem.ts";
 import { clientConfig } from "#infra/config.ts";
+import { actions } from "./actions.ts";
 import { artifact } from "./artifact.ts";
 import { helpFor, understand, type Command } from "./command.ts";
 import { audit } from "./audit.ts";
@@ -33,6 +34,7 @@ const COMMANDS: readonly Command[] = [
   artifact,
   trace,
   cost,
+  actions,
   audit,
   mcp,
   memory,

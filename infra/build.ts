@@ -11,6 +11,7 @@ import { copyPython, gatherWorkspace } from "./gather.ts";
  * cloud package that still holds anything of infra/local, or a native file.
  */
 const PAGES = "pages";
+const WITNESS = "witness.js";
 const LOCAL_PLATFORM = "platform-local";
 const PLATFORMS = { local: "infra/local/stores/platform.ts", aliyun: "infra/aliyun/platform.ts" } as const;
 
@@ -40,7 +41,8 @@ async function buildTrusted(name: "gateway" | "worker"): Promise<void> {
   const cloud = cloudFiles(result.metafile, name);
   if (name === "gateway") {
     await buildPages(join(dist, name, PAGES));
-    cloud.push(PAGES);
+    await buildWitness(join(dist, name, WITNESS));
+    cloud.push(PAGES, WITNESS);
   }
   await writeFile(join(dist, name, "cloud-files.json"), JSON.stringify(cloud, undefined, 2));
 }
@@ -86,6 +88,22 @@ async function buildPages(outdir: string): Promise<void> {
     const html = (await readFile(page, "utf8")).replace("{{script}}", address(script)).replace("{{style}}", address(cssBundle));
     await writeFile(join(outdir, basename(page)), html);
   }
+}
+
+/** What the frames of watched pages run, as one expression: a function of what to report with. */
+async function buildWitness(outfile: string): Promise<void> {
+  const { outputFiles } = await build({
+    bundle: true,
+    platform: "browser",
+    target: "es2023",
+    format: "iife",
+    globalName: "witness",
+    minify: true,
+    write: false,
+    logLevel: "warning",
+    entryPoints: [join(root, "functions/console/witness.ts")],
+  });
+  await writeFile(outfile, `(report) => { ${outputFiles[0]?.text ?? ""}\nwitness.watch(report); }`);
 }
 
 async function buildOne(name: string, entry: string): Promise<void> {

@@ -19,6 +19,8 @@ export const ActionKind = z.enum([
   "control",
   "desktop",
   "screenshot",
+  "tab",
+  "gap",
 ]);
 export type ActionKind = z.output<typeof ActionKind>;
 
@@ -67,7 +69,7 @@ export const ActionLog = z.object({
   sandboxId: SandboxId,
   taskId: TaskId,
   dropped: DroppedActions,
-  /** The artifact that holds the whole log as JSON Lines, once the sandbox has ended. */
+  /** The artifact that holds the whole log as JSON Lines, pictures included, once the sandbox has ended. */
   artifactId: z.string().optional(),
 });
 export type ActionLog = z.output<typeof ActionLog>;

@@ -20,6 +20,8 @@ export const LIMITS = {
   /** Actions of each kind that one sandbox's log keeps; what comes after is counted. */
   actionsPerKind: 2000,
   actionScreenshots: 500,
+  /** The same of what pages did by themselves. */
+  actionScreenshotsByPages: 100,
   actionScreenshotBytes: 256 * KIB,
   /** Characters of one text in an action. */
   actionTextChars: 1000,

@@ -20,6 +20,8 @@ const ACTIONS = "actions";
 const LOGS = "action-logs";
 /** Logs that still have to be kept outside, by sandbox. */
 export const OPEN_LOGS = "action-logs-open";
+/** Who watches a browser just now, by sandbox. */
+export const WATCHES = "action-watches";
 const COUNTS = "action-counts";
 const SCREENSHOTS = "screenshots";
 const DETAILS = 20;
@@ -27,6 +29,13 @@ const PAGE = 200;
 const PAGES_READ = 20;
 /** How long after its end something may still be written down of a sandbox: what was under way is told a moment later. */
 const LATE_MS = 5_000;
+
+/** What a log says where the one who watched is gone without having said so. */
+export const CUT_OFF: NewAction = {
+  kind: "gap",
+  by: "platform",
+  summary: "Whoever watched the browser was cut off; what was done in the moment before may be missing",
+};
 
 /** Whose action it is. */
 export interface Whose {
@@ -45,6 +54,8 @@ interface LogRow extends Whose {
 interface ActionRow {
   action: Action;
   mediaType?: string;
+  /** The action that its picture is kept under, where one picture shows what several came to. */
+  pictured?: string;
 }
 
 /** Writes down one action. What looks like a secret in it is masked, and what the log has no room for is counted. */
@@ -69,7 +80,8 @@ export async function recordActions(
   if (log.value.artifactId !== undefined) return;
   for (const [kind, count] of Object.entries(missed)) if (count > 0) await platform.tables.add(COUNTS, `${key}/dropped/${kind}`, count);
   const ids = idsOf(actions.map(({ atMs }) => atMs ?? platform.clock.now()));
-  for (const [at, action] of actions.entries()) await record(platform, key, ids[at] ?? newId(platform.clock.now()), action);
+  const kept: Kept = new Map();
+  for (const [at, action] of actions.entries()) await record(platform, key, ids[at] ?? newId(platform.clock.now()), action, kept);
 }
 
 /** A page of a sandbox's log, newest first. A filter that finds little may answer a short page with `next`. */
@@ -114,10 +126,11 @@ export async function openActionScreenshot(
   await ownRow(platform, project, sandboxId);
   const notFound = new Problem("action_not_found", { detail: `No picture of the action ${actionId}`, sandboxId, actionId });
   if (!/^[0-9A-Z]{26}$/.test(actionId)) throw notFound;
-  const key = `${rowKey(project.id, sandboxId)}/${actionId}`;
-  const row = await platform.tables.get<ActionRow>(ACTIONS, key);
-  const found = row?.value.mediaType === undefined ? undefined : await platform.objects.get(screenshotKey(key));
-  if (!row || !found) throw notFound;
+  const prefix = rowKey(project.id, sandboxId);
+  const row = await platform.tables.get<ActionRow>(ACTIONS, `${prefix}/${actionId}`);
+  if (row?.value.mediaType === undefined) throw notFound;
+  const found = await platform.objects.get(screenshotKey(`${prefix}/${row.value.pictured ?? actionId}`));
+  if (!found) throw notFound;
   return { mediaType: row.value.mediaType ?? "", sizeBytes: found.info.sizeBytes, body: found.body };
 }
 
@@ -130,11 +143,16 @@ export async function keepLog(platform: Platform, key: string): Promise<boolean>
   const sandbox = await platform.tables.get<SandboxRow>(SANDBOXES, key);
   if (sandbox && !isOver(platform, sandbox.value)) return false;
   if (log && sandbox && !log.value.kept) {
+    // Whoever watched and did not say that it ended was cut off.
+    if (await platform.tables.get(WATCHES, key)) {
+      await platform.tables.remove(WATCHES, key);
+      await record(platform, key, newId(platform.clock.now()), { ...CUT_OFF });
+    }
     const { artifactId = newId(platform.clock.now()) } = log.value;
     const chosen = await platform.tables.put<LogRow>(LOGS, key, { ...log.value, artifactId }, { ifVersion: log.version });
     const { projectId, sandboxId, taskId } = chosen.value;
     const about = { id: artifactId, sandboxId, taskId, name: "actions.jsonl", mediaType: "application/jsonl", path: "" };
-    await keepBody(platform, projectId, about, linesOf(everyAction(platform, key), await droppedOf(platform, key)));
+    await keepBody(platform, projectId, about, linesOf(platform, key, await droppedOf(platform, key)));
     await platform.tables.put<LogRow>(LOGS, key, { ...chosen.value, kept: true }, { ifVersion: chosen.version });
   }
   await platform.tables.remove(OPEN_LOGS, key);
@@ -156,9 +174,16 @@ function isOver(platform: Platform, { state, endedAtMs = 0 }: SandboxRow): boole
   return state === "ended" && endedAtMs + LATE_MS < platform.clock.now();
 }
 
-function linesOf(actions: AsyncIterable<Action>, dropped: DroppedActions): ReadableStream<Uint8Array> {
+/** A picture stands in the line of the action that it is kept under; others that it shows name that action. */
+function linesOf(platform: Platform, key: string, dropped: DroppedActions): ReadableStream<Uint8Array> {
   async function* lines(): AsyncGenerator<Uint8Array> {
-    for await (const action of actions) yield Buffer.from(`${JSON.stringify(action)}\n`);
+    for await (const { action, pictured, mediaType } of everyRow(platform, key)) {
+      const found = pictured === action.id ? await platform.objects.get(screenshotKey(`${key}/${pictured}`)) : undefined;
+      const bytes = found && Buffer.from(await new Response(found.body).arrayBuffer());
+      const picture = bytes ? { picture: `data:${mediaType};base64,${bytes.toString("base64")}` } : {};
+      const shownBy = pictured === undefined || pictured === action.id ? {} : { pictureOf: pictured };
+      yield Buffer.from(`${JSON.stringify({ ...action, ...shownBy, ...picture })}\n`);
+    }
     if (Object.keys(dropped).length > 0) yield Buffer.from(`${JSON.stringify({ dropped })}\n`);
   }
   return ReadableStream.from(lines());
@@ -172,25 +197,34 @@ async function droppedOf(platform: Platform, key: string): Promise<DroppedAction
 }
 
 /** The actions of a sandbox, oldest first. */
-async function* everyAction(platform: Platform, key: string): AsyncGenerator<Action> {
+async function* everyRow(platform: Platform, key: string): AsyncGenerator<ActionRow> {
   let after: string | undefined;
   for (;;) {
     const rows = await platform.tables.range<ActionRow>(ACTIONS, `${key}/`, { limit: PAGE, ...(after === undefined ? {} : { after }) });
-    for (const row of rows) yield row.value.action;
+    for (const { value } of rows) yield value;
     after = rows.at(-1)?.key;
     if (rows.length < PAGE) return;
   }
 }
 
-async function record(platform: Platform, sandbox: string, id: string, given: NewAction): Promise<void> {
+/** Pictures that were kept already, by the action that each is kept under; none for one that there is no room for. */
+type Kept = Map<NonNullable<NewAction["screenshot"]>, string | undefined>;
+
+async function record(platform: Platform, sandbox: string, id: string, given: NewAction, kept: Kept = new Map()): Promise<void> {
   const { kind, by, atMs = platform.clock.now(), url, screenshot } = given;
-  // Each kind has room of its own, so that a page that fills one with noise hides nothing of the others.
-  if (!(await counted(platform, `${sandbox}/kept/${kind}`, LIMITS.actionsPerKind))) {
+  // Each kind has room of its own, and what a page does by itself another: one that floods hides nothing of what was done.
+  const room = by === "page" ? "/page" : "";
+  if (!(await counted(platform, `${sandbox}/kept/${kind}${room}`, LIMITS.actionsPerKind))) {
     await platform.tables.add(COUNTS, `${sandbox}/dropped/${kind}`, 1);
     return;
   }
   const key = `${sandbox}/${id}`;
-  const pictured = screenshot !== undefined && (await keepScreenshot(platform, sandbox, key, screenshot));
+  if (screenshot && !kept.has(screenshot)) {
+    const most = room === "" ? LIMITS.actionScreenshots : LIMITS.actionScreenshotsByPages;
+    const has = await keepScreenshot(platform, { key, counter: `${sandbox}/${SCREENSHOTS}${room}`, most }, screenshot);
+    kept.set(screenshot, has ? id : undefined);
+  }
+  const pictured = screenshot && kept.get(screenshot);
   const action: Action = {
     id,
     kind,
@@ -199,20 +233,19 @@ async function record(platform: Platform, sandbox: string, id: string, given: Ne
     summary: shown(given.summary),
     ...(url === undefined ? {} : { url: shown(url) }),
     details: shownDetails(given.details ?? {}),
-    screenshot: pictured,
+    screenshot: pictured !== undefined,
   };
-  const row: ActionRow = { action, ...(pictured ? { mediaType: screenshot.mediaType } : {}) };
+  const row: ActionRow = { action, ...(screenshot && pictured !== undefined ? { mediaType: screenshot.mediaType, pictured } : {}) };
   await platform.tables.put<ActionRow>(ACTIONS, key, row);
 }
 
 async function keepScreenshot(
   platform: Platform,
-  sandbox: string,
-  key: string,
+  { key, counter, most }: { key: string; counter: string; most: number },
   { bytes, mediaType }: NonNullable<NewAction["screenshot"]>,
 ): Promise<boolean> {
   if (bytes.byteLength > LIMITS.actionScreenshotBytes) return false;
-  if (!(await counted(platform, `${sandbox}/${SCREENSHOTS}`, LIMITS.actionScreenshots))) return false;
+  if (!(await counted(platform, counter, most))) return false;
   const body = new Blob([Buffer.from(bytes)]).stream();
   await platform.objects.put(screenshotKey(key), body, { maxBytes: LIMITS.actionScreenshotBytes, mediaType });
   return true;

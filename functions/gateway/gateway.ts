@@ -8,6 +8,7 @@ import type { Platform } from "#core/ports.ts";
 import type { Recorders } from "#core/recorder.ts";
 import type { Pages } from "./pages.ts";
 import type { Turnstile } from "./turnstile.ts";
+import type { Witnesses } from "./witness/witnesses.ts";
 
 /** What every route of the door stands on. */
 export interface Gateway {
@@ -22,6 +23,8 @@ export interface Gateway {
   turnstile: Turnstile;
   /** Who records displays while clients that asked for it are connected. */
   recorders: Recorders;
+  /** Who writes down what is done in browsers. */
+  witnesses: Witnesses;
   /** What people see of it in a browser. */
   pages: Pages;
   /** How sandboxes are isolated; an engine that finds something else is another engine, with another gateway. */

@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { NonceMemory } from "#contract/acs3.ts";
 import { completeQuotas, importRootKey } from "#core/projects.ts";
@@ -9,6 +10,7 @@ import { limitsOf, openPlatform } from "#infra/platform.ts";
 import { readPages } from "./pages.ts";
 import { openDoor } from "./server.ts";
 import { openTurnstile } from "./turnstile.ts";
+import { openWitnesses } from "./witness/witnesses.ts";
 
 const stop = Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
 const config = functionConfig();
@@ -19,6 +21,7 @@ await completeQuotas(platform, limits);
 // Without it sandboxes are only slower to make.
 await scaleBuiltIn(platform, limits).catch((error: unknown) => platform.log.event("template.not_scaled", { error: String(error) }));
 await using recorders = openRecorders(platform);
+await using witnesses = openWitnesses(platform, await readFile(join(import.meta.dirname, "witness.js"), "utf8"));
 await using door = await openDoor(
   {
     platform,
@@ -31,6 +34,7 @@ await using door = await openDoor(
     nonces: new NonceMemory(),
     turnstile: openTurnstile(config.paces),
     recorders,
+    witnesses,
     pages: await readPages(join(import.meta.dirname, "pages")),
     isolation: await platform.engine.isolation(),
     browserIsolation: await platform.engine.isolation("browser"),

@@ -17,8 +17,8 @@ import type { Gateway } from "./gateway.ts";
 import { enter, refuseForeignOrigin } from "./ports.ts";
 import { answerProblem } from "./problems.ts";
 import { recordWhereAsked } from "./recordings.ts";
-import { isView, openView, viewFilter } from "./views.ts";
 import { countWire } from "./wire.ts";
+import { isView, mayControl, openView, viewFilter } from "./views.ts";
 
 const NOT_PASSED = new Set(["connection", "upgrade", "set-cookie", "server", "date", ISOLATION_HEADER]);
 
@@ -44,7 +44,7 @@ export async function passUpgrade(gateway: Gateway, incoming: IncomingMessage, s
     const upgraded = await connect(gateway, incoming, socket, { requestId: asked.requestId, signal: gone.signal });
     answered(gateway, asked, upgraded.status, new Headers());
     if (!begin(socket, upgraded, gateway.isolation.strength)) return;
-    if (upgraded.isDevtools) await automate(gateway.platform, { ...upgraded, client: socket, head, browser: upgraded.stream });
+    if (upgraded.isDevtools) await automate(gateway, { ...upgraded, client: socket, head, browser: upgraded.stream });
     else join(socket, head, upgraded);
   } catch (error) {
     if (gone.signal.aborted) return;
@@ -97,7 +97,18 @@ async function connect(
   platform.counts.count(source, { requests: 1 });
   socket.once("close", () => countWire(platform, source, socket));
   const filter = isDisplay ? viewFilter(openView(gateway, principal, sandboxId)) : undefined;
+  if (isDisplay && mayControl(principal) && (await hasBrowser(gateway, project, sandboxId))) {
+    // What a person does in the browser is written down like what an agent does.
+    const presence = gateway.witnesses.join(project.id, sandboxId);
+    socket.once("close", () => presence.leave());
+    if (socket.destroyed) presence.leave();
+  }
   return { ...upgraded, flow, filter, isDevtools: devtools, opened: sandbox?.value.browserPages ?? [], project, sandboxId };
+}
+
+/** In an image of somebody's own the same path is somebody's own. */
+async function hasBrowser({ platform }: Gateway, project: Pick<Project, "id">, sandboxId: string): Promise<boolean> {
+  return BROWSER_TYPES.has((await ownRow(platform, project, sandboxId)).value.type);
 }
 
 /** Tells the client that it is connected; false when it has left. */

@@ -13,9 +13,14 @@ export function isView(path: string): boolean {
   return VIEW.test(path);
 }
 
+/** Whether who has come by this credential may have control. */
+export function mayControl({ purpose }: Principal): boolean {
+  return purpose === undefined || purpose === "view:control";
+}
+
 /** The view of who has come by this credential. A key's is its owner's, and a ticket's what the ticket is for. */
 export function openView(gateway: Gateway, principal: Principal, sandboxId: string): Viewing {
-  if (principal.purpose !== undefined && principal.purpose !== "view:control") return WATCHING;
+  if (!mayControl(principal)) return WATCHING;
   return openViewing(gateway.platform, principal.project, sandboxId, takerOf(principal));
 }
 

@@ -14,7 +14,7 @@ const linkOf = async ({ tenant }: Range, { id }: Kept) =>
 
 const put = async (to: string, body = "abc", method = "PUT") => (await fetch(to, { method, ...(method === "GET" ? {} : { body }) })).status;
 
-proves("A1", "a page, a drawing or a script that a sandbox made is never one of the door's own, whatever it is called", async (range) => {
+proves("A5", "a page, a drawing or a script that a sandbox made is never one of the door's own, whatever it is called", async (range) => {
   const hostile = [
     "<script>alert(document.domain)</script>",
     '<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>',
@@ -39,7 +39,7 @@ proves("A1", "a page, a drawing or a script that a sandbox made is never one of 
   assert.match((await fetch(await linkOf(range, await keep(range, "notes.txt")))).headers.get("content-type") ?? "", /^text\/plain/);
 });
 
-proves("A2", "a directory that was kept leads nowhere: its links are words, and only its own files come out of it", async (range) => {
+proves("A6", "a directory that was kept leads nowhere: its links are words, and only its own files come out of it", async (range) => {
   const { tenant, inside } = range;
   await inside(
     "mkdir -p d/sub && echo own > d/own && ln -s /etc/passwd d/passwd && ln -s / d/root && ln d/own d/hard && cd d && mkdir -p -- '-rf' 'a\nb'",
@@ -61,7 +61,7 @@ proves("A2", "a directory that was kept leads nowhere: its links are words, and 
   assert.equal((await tenant.send("GET", `/api/artifacts/${evil.id}/entries`)).status, 409);
 });
 
-proves("A3", "a link for a part of an upload takes that part, of that size, and nothing else from anybody", async (range) => {
+proves("A7", "a link for a part of an upload takes that part, of that size, and nothing else from anybody", async (range) => {
   const { tenant } = range;
   const begin = async () => (await tenant.json<{ id: string }>("POST", "/api/uploads", { name: "u", sizeBytes: 3 }, 201)).id;
   const [id, other] = [await begin(), await begin()];
@@ -84,7 +84,7 @@ proves("A3", "a link for a part of an upload takes that part, of that size, and 
   assert.equal(await partsOf(id), 1);
 });
 
-proves("A4", "what is retained or on hold is deleted by nobody, and no one but a key of its project lets it go", async (range) => {
+proves("A8", "what is retained or on hold is deleted by nobody, and no one but a key of its project lets it go", async (range) => {
   const { door, tenant, sandboxId, send } = range;
   await send("PUT", "/files/content?path=evidence", "evidence");
   const { id } = await keep(range, "evidence", { retainUntil: new Date(Date.now() + 3_600_000).toISOString() });

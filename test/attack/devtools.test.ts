@@ -1,41 +1,16 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
-import { WebSocket } from "ws";
-import { proves, type Range } from "#support/range.ts";
+import { devtoolsClient } from "#support/devtools-client.ts";
+import { proves } from "#support/range.ts";
 
 const BROWSER = { sandbox: { template: "browser" } };
 const FLOOD_MESSAGES = 200_000;
-
-function client({ door, tenant, sandboxId }: Range): Promise<{ ask(method: string, params?: object): Promise<Answer>; socket: WebSocket }> {
-  const socket = new WebSocket(`${door.origin.replace("http", "ws")}/sandboxes/${sandboxId}/ws/automation`, {
-    headers: { authorization: `Bearer ${tenant.key.apiKey}` },
-    maxPayload: 0,
-  });
-  const waiting = new Map<number, (answer: Answer) => void>();
-  let last = 0;
-  socket.on("message", (data: Buffer) => {
-    const answer = JSON.parse(data.toString("utf8")) as Answer & { id?: number };
-    waiting.get(answer.id ?? 0)?.(answer);
-  });
-  const ask = (method: string, params: object = {}) =>
-    new Promise<Answer>((resolve) => {
-      last += 1;
-      waiting.set(last, resolve);
-      socket.send(JSON.stringify({ id: last, method, params }));
-    });
-  return new Promise((resolve, reject) => socket.once("error", reject).once("open", () => resolve({ ask, socket })));
-}
-
-interface Answer {
-  result?: Record<string, unknown>;
-  error?: { message: string };
-}
 
 proves(
   "T7",
   "no client of DevTools ends the browser for others, opens what is not the web's, or writes downloads outside the user's folders",
   async (range) => {
-    const [one, other] = [await client(range), await client(range)];
+    const [one, other] = [await devtoolsClient(range), await devtoolsClient(range)];
     const opened = await one.ask("Target.createTarget", { url: "data:text/html,hello" });
     assert.ok(opened.result?.["targetId"], "the control: a page of the web's opens");
     for (const url of ["file:///etc/passwd", "chrome://version", "about:version", "view-source:http://127.0.0.1/"])
@@ -57,7 +32,7 @@ proves(
   async (range) => {
     const { door, tenant, sandboxId } = range;
     const { hostname, port } = new URL(door.origin);
-    const other = await client(range);
+    const other = await devtoolsClient(range);
     const socket = connect(Number(port), hostname);
     socket.on("error", () => {});
     const lines = [

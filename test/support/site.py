@@ -14,6 +14,8 @@ DESK = """<button id=ask onclick="answer.textContent = confirm('Delete it?') ? '
 <button id=open onclick="window.open('/popup')">Open</button><iframe name=inner src=/inner></iframe>
 <a id=csv href=/orders.csv>CSV</a>"""
 WORKER = "self.addEventListener('fetch', (event) => { if (event.request.url.endsWith('/by-worker')) event.respondWith(new Response('worked')) })"
+PAY = """<form><input name=cardnumber autocomplete=cc-number><input name=note><button type=button>Pay</button></form>"""
+FAULTS = """<script>console.error('The till is empty', 3); fetch('/missing'); setTimeout(() => { throw new Error('Broken on purpose') })</script>"""
 HANDS = """<script>navigator.serviceWorker.register('/worker.js').then(() => navigator.serviceWorker.ready)
 .then(() => { document.title = 'worker ready' })</script>"""
 
@@ -47,6 +49,10 @@ class Site(http.server.BaseHTTPRequestHandler):
             self.page("Inner", '<input id=note><p id=seen></p><script>note.oninput = () => { seen.textContent = note.value }</script>')
         elif url.path == "/popup":
             self.page("Popped up", "")
+        elif url.path == "/pay":
+            self.page("Pay", PAY)
+        elif url.path == "/faults":
+            self.page("Faults", FAULTS)
         elif url.path == "/hands":
             self.page("Hands", HANDS)
         else:

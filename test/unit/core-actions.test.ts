@@ -8,6 +8,7 @@ import { listArtifacts } from "#core/artifacts.ts";
 import { masked } from "#core/masking.ts";
 import { createSandbox, endSandbox } from "#core/sandboxes.ts";
 import { sweep } from "#core/sweep.ts";
+import { beginWatch } from "#core/watches.ts";
 import { CORE_LIMITS as LIMITS, type Core, openCore, projectOf, spec } from "#support/core.ts";
 import { isProblem } from "#support/problem.ts";
 
@@ -120,9 +121,61 @@ test("a picture is kept beside its action, unless it is large or there are many"
   await assert.rejects(openActionScreenshot(core.platform, OTHER, "mine-1", small?.id ?? ""), isProblem("sandbox_not_found"));
 });
 
+test("one picture may show what several actions came to; it is kept once, and told of each", async () => {
+  const core = await openWithSandbox();
+  const { screenshot } = picture(100);
+  const both = [act("click", "first", { screenshot }), act("navigate", "second", { screenshot })];
+  await recordActions(core.platform, WHOSE, both);
+  assert.equal((await core.platform.objects.list("actions/", { limit: 10 })).length, 1);
+  for (const { id } of (await log(core)).items) assert.equal((await openActionScreenshot(core.platform, ONE, "mine-1", id)).sizeBytes, 100);
+});
+
+test("what a page does by itself has room apart, so that it takes none of what was done", async () => {
+  const core = await openWithSandbox();
+  const moves = Array.from({ length: BOUNDS.actionsPerKind + 3 }, () => act("navigate", "moved", { by: "page" }));
+  await recordActions(core.platform, WHOSE, moves);
+  core.clock.advance(10);
+  await recordAction(core.platform, WHOSE, act("navigate", "the agent's"));
+  const { items, dropped } = await log(core, { limit: 1 });
+  assert.equal(items[0]?.summary, "the agent's");
+  assert.deepEqual(dropped, { navigate: 3 });
+});
+
+test("whoever watches last has the watch; one that was left leaves a gap, one that was ended leaves none", async () => {
+  const core = await openWithSandbox();
+  const first = await beginWatch(core.platform, "p1", "mine-1", "one");
+  assert.equal(await first?.write([act("click", "seen by the first")], {}), true);
+  core.clock.advance(2000);
+  const second = await beginWatch(core.platform, "p1", "mine-1", "two");
+  assert.equal(await first?.write([act("click", "not written")], {}), false);
+  await first?.end();
+  core.clock.advance(10);
+  assert.equal(await second?.write([act("click", "seen by the second")], {}), true);
+  await second?.end();
+  core.clock.advance(10);
+  await (await beginWatch(core.platform, "p1", "mine-1", "three"))?.end();
+  const said = (await log(core)).items.map(({ kind, summary }) => (kind === "gap" ? "gap" : summary));
+  assert.deepEqual(said, ["seen by the second", "gap", "seen by the first"]);
+  assert.equal(await beginWatch(core.platform, "p1", "nothing", "one"), undefined);
+});
+
+test("a log whose watcher never came back says so at its end", async () => {
+  const core = await openWithSandbox();
+  const watch = await beginWatch(core.platform, "p1", "mine-1", "one");
+  await watch?.write([act("click", "the last that was seen", picture(50))], {});
+  await endSandbox(core.platform, ONE, "mine-1", "deleted");
+  core.clock.advance(GRACE_MS);
+  await sweep(core.platform, LIMITS);
+  await sweep(core.platform, LIMITS);
+  assert.deepEqual(
+    (await log(core)).items.map(({ kind, by }) => `${kind} ${by}`),
+    ["gap platform", "click agent"],
+  );
+});
+
 test("a log outlives its sandbox, as a list and as an artifact of JSON Lines, kept once however often it is swept", async () => {
   const core = await openWithSandbox();
-  await recordAction(core.platform, WHOSE, act("navigate", "first"));
+  await recordAction(core.platform, WHOSE, act("navigate", "first", picture(3)));
   core.clock.advance(10);
   await endSandbox(core.platform, ONE, "mine-1", "deleted");
   await recordAction(core.platform, WHOSE, act("page_crash", "told just after the end"));
@@ -149,6 +202,7 @@ test("a log outlives its sandbox, as a list and as an artifact of JSON Lines, ke
     lines.map((line) => (JSON.parse(line) as { summary: string }).summary),
     ["first", "told just after the end"],
   );
+  assert.equal((JSON.parse(lines[0] ?? "") as { picture: string }).picture, "data:image/jpeg;base64,BwcH");
 });
 
 test("a log that a crash left half kept is kept by the next sweep", async () => {

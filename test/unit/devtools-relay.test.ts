@@ -43,8 +43,16 @@ function joined({
 }: { bounds?: Partial<Bounds>; holder?: () => Promise<string | undefined>; reads?: boolean } = {}) {
   const [client, clientSide] = duplexPair();
   const [browser, browserSide] = duplexPair();
-  const run = new Relay(clientSide, browserSide, { holder, explain, bounds: { ...BOUNDS, ...bounds } }).run(Buffer.alloc(0));
-  return { client: endOf(client, false, reads), browser: endOf(browser, true), run };
+  const passed: string[] = [];
+  const around = {
+    holder,
+    explain,
+    asked: (method: string) => void passed.push(method),
+    ready: () => undefined,
+    bounds: { ...BOUNDS, ...bounds },
+  };
+  const run = new Relay(clientSide, browserSide, around).run(Buffer.alloc(0));
+  return { client: endOf(client, false, reads), browser: endOf(browser, true), run, passed };
 }
 
 const said = (end: Duplex, message: object | string, masked = true) =>

@@ -6,6 +6,7 @@ import { controlOf } from "#core/control.ts";
 import type { Platform } from "#core/ports.ts";
 import { getSandbox } from "#core/sandboxes.ts";
 import type { Opened } from "./policy.ts";
+import type { Gateway } from "#gateway/gateway.ts";
 import { type Bounds, BOUNDS, Relay } from "./relay.ts";
 
 const AUTOMATION = /^\/(ws\/automation|devtools\/(browser|page)\/[^/?]+)$/;
@@ -32,16 +33,23 @@ export interface Joined {
   opened: Opened;
 }
 
-/** Joins them until both are gone. */
-export async function automate(platform: Platform, joined: Joined, bounds: Bounds = BOUNDS): Promise<void> {
+/** Joins them until both are gone, and has what is done meanwhile written down. */
+export async function automate({ platform, witnesses }: Gateway, joined: Joined, bounds: Bounds = BOUNDS): Promise<void> {
   const { client, head, browser, project, sandboxId, opened } = joined;
+  const presence = witnesses.join(project.id, sandboxId);
   const around = {
     holder: async () => (await controlOf(platform, project, sandboxId))?.name,
+    asked: presence.asked,
+    ready: presence.ready,
     explain: () => explainEnd(platform, project, sandboxId),
     bounds,
     opened,
   };
-  await new Relay(client, browser, around).run(head);
+  try {
+    await new Relay(client, browser, around).run(head);
+  } finally {
+    presence.leave();
+  }
 }
 
 /** Why the browser's end went away without a word. A broken connection is seen before the ending behind it. */

@@ -8,7 +8,15 @@ const OWN = ["/home/user/", "/tmp/"];
 
 /** What happens to a client's message. `input` marks what waits while a person has control. */
 export type Verdict =
-  | { do: "pass"; data: Buffer; input: boolean; id: number | undefined; sessionId: string | undefined; opensContext: boolean }
+  | {
+      do: "pass";
+      method: string;
+      data: Buffer;
+      input: boolean;
+      id: number | undefined;
+      sessionId: string | undefined;
+      opensContext: boolean;
+    }
   | { do: "answer"; answer: object }
   | { do: "leave"; answer: object };
 
@@ -72,7 +80,7 @@ function judgeOutline(data: Buffer): Verdict {
   if (why !== undefined) return refusal(outline, -32_000, `${method} is refused: ${why}`);
   if (ADDRESSED.has(method) || DOWNLOADING.has(method) || method === "Target.sendMessageToTarget" || method === "Browser.close")
     return refusal(outline, -32_000, `${method} is refused: it is larger than 1 MiB`);
-  return { do: "pass", data, input: INPUT.test(method), id, sessionId, opensContext: false };
+  return { do: "pass", method, data, input: INPUT.test(method), id, sessionId, opensContext: false };
 }
 
 function judgeWhole(text: string, opened: Opened): Verdict {
@@ -90,6 +98,7 @@ function judgeWhole(text: string, opened: Opened): Verdict {
   if (why !== undefined) return refusal(command, -32_000, why);
   return {
     do: "pass",
+    method,
     data: Buffer.from(JSON.stringify(command)),
     input: INPUT.test(method),
     id: typeof command.id === "number" ? command.id : undefined,

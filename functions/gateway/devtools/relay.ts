@@ -33,6 +33,10 @@ export const BOUNDS: Bounds = { messageBytes: 100 * 1024 * 1024, messagesPerSeco
 /** What a relay asks of what is around it. */
 export interface Around {
   holder(): Promise<string | undefined>;
+  /** Told of every command that is let through. */
+  asked(method: string): void;
+  /** Waits until input would be seen by whoever watches, which is a moment at most. */
+  ready(): Promise<void> | undefined;
   /** Why the sandbox's end went away without a word. */
   explain(): Promise<{ code: number; reason: string }>;
   bounds: Bounds;
@@ -164,7 +168,9 @@ export class Relay {
       await this.#leave(verdict.answer);
       return;
     }
-    const { input, id, sessionId } = verdict;
+    const { method, input, id, sessionId } = verdict;
+    if (input) await this.#around.ready();
+    this.#around.asked(method);
     if (verdict.opensContext && id !== undefined && this.#asked.size < CONTEXTS) this.#asked.add(id);
     if (input && (await this.#holding.takes({ data: verdict.data, id, sessionId }))) return;
     await this.#pass(verdict.data);
