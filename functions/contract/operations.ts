@@ -19,6 +19,7 @@ import type { Operation } from "./operation.ts";
 import * as port from "./port.ts";
 import * as process from "./process.ts";
 import * as project from "./project.ts";
+import * as records from "./records.ts";
 import * as sandbox from "./sandbox.ts";
 import * as snapshot from "./snapshot.ts";
 import * as task from "./task.ts";
@@ -49,6 +50,7 @@ export const DOOR_OPERATIONS = [
   audit,
   control,
   traceExport,
+  records,
   memory,
   usage,
   cost,

@@ -19,6 +19,7 @@ import { mountMem0 } from "./mem0/routes.ts";
 import { mountMemory } from "./memory.ts";
 import { answerProblem } from "./problems.ts";
 import { mountProjects } from "./projects.ts";
+import { mountRecords } from "./records.ts";
 import { mountSandboxes } from "./sandboxes.ts";
 import { mountSnapshots } from "./snapshots.ts";
 import { mountSpans } from "./spans.ts";
@@ -53,6 +54,7 @@ export function createApp(gateway: Gateway): Hono<Bindings> {
   mountSnapshots(app);
   mountAudit(app);
   mountSpans(app);
+  mountRecords(app);
   mountTasks(app);
   mountTickets(app);
   mountUsage(app);

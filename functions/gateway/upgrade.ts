@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Duplex, Transform } from "node:stream";
-import { Problem } from "#contract/problem.ts";
+import { asProblem, Problem } from "#contract/problem.ts";
 import type { Project } from "#contract/project.ts";
 import { ISOLATION_HEADER } from "#contract/sandbox.ts";
 import { BROWSER_TYPES } from "#contract/template.ts";
@@ -10,8 +10,10 @@ import { connectSandbox, getSandbox } from "#core/sandboxes.ts";
 import { answered } from "./answered.ts";
 import { arrivalOf, shownPath } from "./arrival.ts";
 import { automate, isDevtools } from "./devtools/automation.ts";
+import { beginConnection, closeWatcher, type Connection } from "./connections.ts";
 import { type Flow, pacer } from "./flow.ts";
 import type { Gateway } from "./gateway.ts";
+import { callerOf } from "./mount.ts";
 import { enter, refuseForeignOrigin } from "./ports.ts";
 import { answerProblem } from "./problems.ts";
 import { isView, openView, viewFilter } from "./views.ts";
@@ -27,6 +29,8 @@ interface Joined extends Upgraded {
   isDevtools: boolean;
   project: Pick<Project, "id">;
   sandboxId: string;
+  /** Its span; missing where its sandbox is none that is known. */
+  connection: Connection | undefined;
 }
 
 /** Connects a WebSocket with its sandbox, or refuses it in one HTTP answer. Whoever leaves first takes the other end along. */
@@ -39,8 +43,14 @@ export async function passUpgrade(gateway: Gateway, incoming: IncomingMessage, s
   try {
     const upgraded = await connect(gateway, incoming, socket, { requestId: asked.requestId, signal: gone.signal });
     answered(gateway, asked, upgraded.status, new Headers());
-    if (!begin(socket, upgraded, gateway.isolation.strength)) return;
-    if (upgraded.isDevtools) await automate(gateway.platform, { ...upgraded, client: socket, head, browser: upgraded.stream });
+    const { connection } = upgraded;
+    if (!begin(socket, upgraded, gateway.isolation.strength)) {
+      connection?.closed(undefined);
+      return;
+    }
+    connection?.opened(socket, head);
+    if (upgraded.isDevtools)
+      connection?.closed(await automate(gateway.platform, { ...upgraded, client: socket, head, browser: upgraded.stream }));
     else join(socket, head, upgraded);
   } catch (error) {
     if (gone.signal.aborted) return;
@@ -75,12 +85,17 @@ async function connect(
   if (devtools) headers.delete("sec-websocket-extensions");
   // A view is opened by the door alone, which reads what comes through it.
   const passage = { method: "GET", url: target.path, headers, body: null, ...(isDisplay ? { inner: true as const } : {}) };
-  const upgraded = await connectSandbox(platform, project, sandboxId, passage, signal);
+  const caller = callerOf(arrival, principal, requestId);
+  const connection = await beginConnection(platform, principal, { ...target, caller }, headers);
+  const upgraded = await connectSandbox(platform, project, sandboxId, passage, signal).catch((error: unknown) => {
+    connection?.refused(signal.aborted ? "left" : asProblem(error).code);
+    throw error;
+  });
   const source = { projectId: project.id, id: sandboxId };
   platform.counts.count(source, { requests: 1 });
   socket.once("close", () => countWire(platform, source, socket));
   const filter = isDisplay ? viewFilter(openView(gateway, principal, sandboxId)) : undefined;
-  return { ...upgraded, flow, filter, isDevtools: devtools, project, sandboxId };
+  return { ...upgraded, flow, filter, isDevtools: devtools, project, sandboxId, connection };
 }
 
 /** Who asks for a recording and gets none would rely on one. */
@@ -111,9 +126,14 @@ function begin(socket: Duplex, { status, headers, stream, filter }: Joined, stre
   return true;
 }
 
-function join(socket: Duplex, head: Buffer, { stream, flow, filter }: Joined): void {
+function join(socket: Duplex, head: Buffer, { stream, flow, filter, connection }: Joined): void {
+  const watcher = closeWatcher();
+  stream.on("data", (chunk: Buffer) => watcher.see(chunk));
   stream.once("close", () => socket.destroy());
-  socket.once("close", () => stream.destroy());
+  socket.once("close", () => {
+    stream.destroy();
+    connection?.closed(watcher.code());
+  });
   stream.pipe(pacer(flow)).pipe(socket);
   const inward = filter ?? stream;
   if (head.length > 0) inward.write(head);

@@ -8,9 +8,11 @@ import archive
 import files
 import filesystem
 import ports
+import said
 import snapshot
 import upload
 from activity import Activity
+from collector import open_collector
 from entries import Entries
 from environment import SandboxEnvironment
 from guard import Guard, proof_key
@@ -45,7 +47,8 @@ class WorkspaceParts:
     display: Any = None
     terminals: Any = None
     browser: Any = None
-    own_port: int | None = None
+    said: Any = None
+    own_ports: tuple = ()
 
 
 @dataclass
@@ -64,6 +67,7 @@ def serve_workspace(listener, environment, nursery=None):
     user = become_user(HOME)
     activity, variables = Activity(now_ms), SandboxEnvironment()
     parts = WorkspaceParts(user, proof_key(environment["CLEANROOM_PROOF_KEY"]), activity, variables)
+    collector = None
     if nursery is not None:
         from browser.browser import Browser
         from commands import Commands
@@ -81,8 +85,11 @@ def serve_workspace(listener, environment, nursery=None):
         parts.contexts = Contexts(nursery, keeper, variables, oom_kills)
         if environment.get("CLEANROOM_PREPARED_KERNEL", "1") == "1" and parts.browser.type != "Browser":
             parts.contexts.prepare()
-    parts.own_port = ports.port_of(listener)
-    serve(listener, create_workspace(parts))
+        parts.said = said.Said()
+        # Bound before there is any code that could take its place.
+        collector = open_collector(parts.said)
+    parts.own_ports = (ports.port_of(listener), collector.port if collector else None)
+    serve(listener, create_workspace(parts), collector)
 
 
 def create_workspace(parts):
@@ -95,8 +102,10 @@ def create_workspace(parts):
         **archive.routes(parts.user),
         **upload.routes(parts.user.home),
         **snapshot.routes(),
-        **ports.routes(parts.own_port),
+        **ports.routes(parts.own_ports),
     }
+    if parts.said is not None:
+        handlers |= said.routes(parts.said)
     if parts.contexts is not None:
         import contexts.routes
 

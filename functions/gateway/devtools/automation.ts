@@ -30,15 +30,15 @@ export interface Joined {
   sandboxId: string;
 }
 
-/** Joins them until both are gone. */
-export async function automate(platform: Platform, joined: Joined, bounds: Bounds = BOUNDS): Promise<void> {
+/** Joins them until both are gone; answers the code that the client was closed with. */
+export async function automate(platform: Platform, joined: Joined, bounds: Bounds = BOUNDS): Promise<number | undefined> {
   const { client, head, browser, project, sandboxId } = joined;
   const around = {
     holder: async () => (await controlOf(platform, project, sandboxId))?.name,
     explain: () => explainEnd(platform, project, sandboxId),
     bounds,
   };
-  await new Relay(client, browser, around).run(head);
+  return new Relay(client, browser, around).run(head);
 }
 
 /** Why the browser's end went away without a word. A broken connection is seen before the ending behind it. */

@@ -10,6 +10,7 @@ import { openInside } from "./inside.ts";
 import { HANDLE_TOOLS, SandboxArgument, sandboxOf, type Speaker } from "./place.ts";
 import { PROCESS_TOOLS } from "./process-tools.ts";
 import { openProgress } from "./progress.ts";
+import { traced } from "./traced.ts";
 import type { Outcome, Tool } from "./tool.ts";
 
 const TOOLS: ReadonlyMap<string, Tool> = new Map([...CODE_TOOLS, ...FILE_TOOLS, ...PROCESS_TOOLS].map((one) => [one.name, one]));
@@ -93,9 +94,12 @@ async function useTool(
   using progress = openProgress(ctx);
   const sandboxId = await sandboxOf(gateway, speaker, named, signal);
   gateway.platform.counts.count({ projectId: speaker.principal.project.id, id: sandboxId }, { tool_calls: 1 });
-  using inside = openInside(gateway, speaker.principal.project, { sandboxId, requestId: `mcp-${id}`, signal });
-  const { ask, json, events } = inside;
-  return await tool.run(input, { sandboxId, signal, ask, json, events, progress: (words) => progress.say(words) });
+  const { principal } = speaker;
+  return await traced(gateway, principal, { sandboxId, tool: tool.name, input }, async (trace) => {
+    using inside = openInside(gateway, principal.project, { sandboxId, requestId: `mcp-${id}`, signal, trace });
+    const { ask, json, events } = inside;
+    return await tool.run(input, { sandboxId, signal, ask, json, events, progress: (words) => progress.say(words) });
+  });
 }
 
 function succeeded({ value, content, failed }: Outcome) {
