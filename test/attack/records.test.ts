@@ -111,7 +111,7 @@ proves("R3", "what a sandbox says of itself is never taken for what was measured
   assert.equal(hostile?.attributes["cleanroom.source"], undefined);
   for (const span of said.values()) {
     assert.equal(span.traceId, execute.traceId, "whichever trace it names");
-    assert.ok(Date.parse(span.startedAt) >= Date.parse(trace.task.createdAt));
+    assert.ok(Date.parse(span.startedAt) >= Date.parse(life?.startedAt ?? ""));
     assert.equal(span.kind, "program");
   }
   assert.deepEqual(
