@@ -92,7 +92,7 @@ proves("R3", "what a sandbox says of itself is never taken for what was measured
   const theirCommand = (await traceOf(theirs.sandboxId)).spans.find(({ kind }) => kind === "command") ?? assert.fail();
   await send("POST", "/contexts/execute", { code: SENDER + FORGED(theirCommand) });
   const trace = await traceOf(sandboxId);
-  const life = trace.spans.find(({ kind }) => kind === "sandbox");
+  const life = trace.spans.find(({ kind, name }) => kind === "sandbox" && name.startsWith("sandbox "));
   const execute = trace.spans.find(({ kind }) => kind === "execute") ?? assert.fail();
   const said = new Map(trace.spans.filter(({ source }) => source === "sandbox").map((span) => [span.name, span]));
   assert.equal(said.get("honest")?.parentSpanId, execute.spanId, "what does not lie is where it says");
