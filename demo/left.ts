@@ -1,7 +1,9 @@
 import { call, type ClientOptions, newClient, open, chunksOf } from "#client/client.ts";
 import { Memory } from "#client/memory.ts";
+import { Usage } from "#client/usage.ts";
 import { exportAudit, getAuditKey } from "#contract/audit.ts";
 import { verifyChain } from "#contract/audit-chain.ts";
+import type { TaskCost } from "#contract/cost.ts";
 import { readTrace, type Trace } from "#contract/span.ts";
 import { inBytes } from "#cli/figures.ts";
 import { harmless } from "#cli/filter.ts";
@@ -26,6 +28,7 @@ export interface Left {
   remembered: Remembered;
   trace: Trace;
   audit: AuditLeft;
+  bill: TaskCost;
 }
 
 const COLLECTION = "demo";
@@ -53,6 +56,11 @@ export async function traceLeft(client: ClientOptions, taskId: string): Promise<
   return call(newClient(client), readTrace, { params: { taskId } });
 }
 
+/** What both sandboxes cost. They are over, and so is the bill. */
+export async function billLeft(client: ClientOptions, taskId: string): Promise<TaskCost> {
+  return Usage.costOf(taskId, client);
+}
+
 /** Exports the project's audit log and checks it as anybody would who has the key. */
 export async function auditLeft(client: ClientOptions, signal: AbortSignal): Promise<AuditLeft> {
   const asked = newClient(client);
@@ -65,7 +73,7 @@ export async function auditLeft(client: ClientOptions, signal: AbortSignal): Pro
 }
 
 /** One page of what two sandboxes that are gone have left. */
-export function leftPage({ remembered, trace, audit }: Left, first: Receipt, style: Style): string {
+export function leftPage({ remembered, trace, audit, bill }: Left, first: Receipt, style: Style): string {
   const { task } = trace;
   const row = (name: string, text: string) => `  ${style.strong(name.padEnd(10))} ${text}`;
   const hint = (text: string) => row("", style.faint(text));
@@ -90,6 +98,8 @@ export function leftPage({ remembered, trace, audit }: Left, first: Receipt, sty
         : style.bad(`BROKEN: ${harmless(audit.broken)}`),
     ),
     hint("npx cleanroom audit export > audit.jsonl; npx cleanroom audit verify audit.jsonl"),
+    row("bill", `${bill.total} ${bill.currency} for ${bill.sandboxes.length} sandboxes${bill.final ? "" : " so far"}`),
+    hint(`npx cleanroom cost ${task.id}`),
     "",
     drawTrace(trace, style),
   ].join("\n");

@@ -18,7 +18,7 @@ import { watch } from "#cli/run.ts";
 import { newScreen, type Screen } from "#cli/screen.ts";
 import { clientConfig, projectDir } from "#infra/config.ts";
 import { PIPELINE_DEALS, PIPELINE_SEED, pipelineLines } from "./pipeline.ts";
-import { auditLeft, leftPage, recall, remember, traceLeft } from "./left.ts";
+import { auditLeft, billLeft, leftPage, recall, remember, traceLeft } from "./left.ts";
 import { aServer } from "./server.ts";
 
 const SUMMARY_LINES = 24;
@@ -26,7 +26,7 @@ const SUMMARY_LINES = 24;
 /**
  * What Cleanroom is for, in two sandboxes of one task. In the first a program reads a table, and its summary and chart are
  * kept. The second looks for what the first left behind. What is left when both are gone fills a page: artifacts, what is
- * remembered for the next run, the trace, and the audit log. Any CSV can take the place of the generated pipeline.
+ * remembered for the next run, the trace, the audit log, and the bill. Any CSV can take the place of the generated pipeline.
  */
 async function demo(input: string | undefined, json: boolean, screen: Screen, signal: AbortSignal): Promise<number> {
   const dir = await mkdtemp(join(tmpdir(), "cleanroom-demo-"));
@@ -46,7 +46,8 @@ async function demo(input: string | undefined, json: boolean, screen: Screen, si
     const worked = first.outcome.exitCode === 0 && first.kept.length === 2 && second.outcome.exitCode === 0;
     const remembered = await remember(server.client, found, first);
     await call(client, finishTask, { params: { taskId }, body: { outcome: { status: worked ? "succeeded" : "failed" } }, signal });
-    const left = { remembered, trace: await traceLeft(server.client, taskId), audit: await auditLeft(server.client, signal) };
+    const [trace, bill] = [await traceLeft(server.client, taskId), await billLeft(server.client, taskId)];
+    const left = { remembered, trace, bill, audit: await auditLeft(server.client, signal) };
     const clean = worked && left.audit.broken === undefined;
     if (json) await screen.answer(`${JSON.stringify({ clean, first, second, ...left }, undefined, 2)}\n`);
     else {

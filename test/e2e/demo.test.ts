@@ -8,6 +8,7 @@ import { promisify } from "node:util";
 import { Artifacts } from "#client/artifacts.ts";
 import type { Receipt } from "#cli/receipt.ts";
 import { Memory } from "#client/memory.ts";
+import type { TaskCost } from "#contract/cost.ts";
 import type { Trace } from "#contract/span.ts";
 import { projectDir } from "#infra/config.ts";
 import { newTenant, openDoor, type Door } from "#support/door.ts";
@@ -31,6 +32,7 @@ interface Demo {
   remembered: { found: string[]; noticed?: string; isNew: boolean };
   trace: Trace;
   audit: { records: number; head: number; broken?: string };
+  bill: TaskCost;
 }
 
 async function demo(...args: string[]): Promise<Demo> {
@@ -65,7 +67,7 @@ test("the pipeline: open deals untouched for 14 days are flagged, summary and ch
   assert.deepEqual([first.destroyed.ended, second.destroyed.ended], [true, true]);
 });
 
-test("what it leaves: a memory that the next run finds and uses, a trace of both sandboxes, an audit log that verifies", async () => {
+test("what it leaves: a memory that the next run finds and uses, a trace of both sandboxes, an audit log that verifies, a bill", async () => {
   await using dir = await tempDir();
   const table = async (id: string, touched: string) => {
     const file = join(dir.path, `${touched}.csv`);
@@ -85,6 +87,11 @@ test("what it leaves: a memory that the next run finds and uses, a trace of both
   assert.equal(quiet.trace.task.outcome?.status, "succeeded");
   assert.ok(quiet.trace.spans.some(({ kind }) => kind === "artifact") && quiet.trace.spans.some(({ kind }) => kind === "command"));
   assert.deepEqual([quiet.audit.broken, quiet.audit.records === quiet.audit.head], [undefined, true]);
+  assert.deepEqual([quiet.bill.taskId, quiet.bill.sandboxes.length], [quiet.trace.task.id, 2]);
+  assert.ok(
+    quiet.bill.lines.some(({ quantity }) => quantity > 0),
+    "something was used",
+  );
   const memory = await Memory.open("demo", client);
   assert.ok((await memory.records()).some(({ text }) => text === noticed));
   const again = await demo("--input", await table("A-1", "2026-06-24"));
