@@ -23,7 +23,15 @@ const ANSWER = JSON.stringify({
  */
 export async function spanCost(tables: Tables): Promise<Record<string, number>> {
   const { engine, platform: core } = openCore();
-  const parts = { engine, tables, objects: core.objects, queue: core.queue, search: core.search, models: core.models, outside: core.outside };
+  const parts = {
+    engine,
+    tables,
+    objects: core.objects,
+    queue: core.queue,
+    search: core.search,
+    models: core.models,
+    outside: core.outside,
+  };
   const platform = composePlatform({ ...parts, clock: { now: Date.now }, log: QUIET }, signingKey());
   const turnstile = openTurnstile({ sandbox: { perSecond: 1e6, atOnce: 100 }, streamPerSecond: 2 ** 30, controlPerSecond: 1e6 });
   const { gateway } = await openGate({ platform, turnstile });
