@@ -53,13 +53,14 @@ async function verify(given: Given, { screen }: Surroundings, file: string): Pro
   return isGood ? EXIT.ok : EXIT.failed;
 }
 
-function said({ records, project, broken, head }: Verdict, publicKey: string | undefined): string {
+function said({ records, base, project, broken, head }: Verdict, publicKey: string | undefined): string {
   const of = project === undefined ? "" : ` of project ${harmless(project)}`;
   if (broken) return `BROKEN at record ${broken.seq} (line ${broken.line})${of}: ${harmless(broken.why)}`;
   if (!head)
     return `UNPROVEN: ${records} records${of} follow one another, but no signed head says that they are all: records may be missing at the end`;
+  const from = base === 0 ? "" : ` after record ${base}, up to which the project has let go of them`;
   const by = publicKey === undefined ? "nobody checked its signature: give --key" : `signed by key ${keyIdOf(publicKey)}`;
-  return `OK: ${records} records${of}, whole up to the head at record ${head.seq} of ${harmless(head.at)} (${by})`;
+  return `OK: ${records} records${of}${from}, whole up to the head at record ${head.seq} of ${harmless(head.at)} (${by})`;
 }
 
 /** All lines of a file. A log of a million records is some hundreds of megabytes, and is read as it comes. */

@@ -22,6 +22,8 @@ export interface Job {
   /** A local directory that kept files are also written to. */
   save?: string | undefined;
   template?: string | undefined;
+  /** The task that its sandbox joins; without one it has its own. */
+  taskId?: string | undefined;
   timeoutMs: number;
   environment: Record<string, string>;
 }
@@ -49,7 +51,8 @@ export async function runJob(client: ClientOptions, job: Job, watcher: Watcher, 
   let output = { stdout: "", stderr: "", dropped: { stdout: 0, stderr: 0 } };
   try {
     clock.enter("make");
-    const box = await Sandbox.create({ ...client, id, template: job.template, metadata: { program: job.program.name }, signal });
+    const { template, taskId } = job;
+    const box = await Sandbox.create({ ...client, id, template, taskId, metadata: { program: job.program.name }, signal });
     clock.enter("send");
     await send(box, job.program, inputs, signal);
     clock.enter("run");

@@ -1,12 +1,15 @@
 """
 Reads a table and says what needs attention, in summary.md and chart.png.
 
-    analyse.py [TABLE.csv] [--days 14] [--as-of YYYY-MM-DD] [--marker PATH]
+    analyse.py [TABLE.csv] [--days 14] [--as-of YYYY-MM-DD] [--marker PATH] [--remembered TEXT]…
 
 A table with a column that says when a row was last touched (by its name and its values) is searched for open rows that
 nobody has touched for some days. "Today" is the latest date in that column, so that the same table always gives the same
 answer; --as-of names another day. Any other table is described column by column, and nothing is claimed about it that
 its values do not say. Sums are made per currency where there is such a column.
+
+What is worth remembering is said in a line that begins with "Noticed:". What an earlier run noticed comes back by
+--remembered; the rows that it names by the first column are looked up again.
 """
 
 import argparse
@@ -33,6 +36,7 @@ def main():
     parser.add_argument("--days", type=int, default=14)
     parser.add_argument("--as-of", type=pd.Timestamp)
     parser.add_argument("--marker")
+    parser.add_argument("--remembered", action="append", default=[])
     given = parser.parse_args()
     path = given.table or next(iter(sorted(glob.glob("*.csv"))), None)
     if path is None:
@@ -132,9 +136,35 @@ def stale_report(rows, touched, given):
         lines += ["", f"## What they are worth (`{amount}`)", "", *worth(rows, stale, amount)]
     if owner:
         lines += ["", f"## By `{owner}`", "", *by_owner(rows, stale, is_open, owner)]
+    if given.remembered:
+        lines += ["", "## Remembered from before", "", *again(rows, given.remembered, stale, idle)]
+    notice(rows, stale, when, amount)
     lines += ["", "## Longest untouched", "", *longest(rows, stale, idle, [touched, stage, owner, amount])]
     draw_stale(idle[is_open & idle.notna()], given.days, today)
     return lines
+
+
+def notice(rows, stale, when, amount):
+    """The one row that it would be worst to forget: of those untouched the one worth most, or else the longest untouched."""
+    values = rows[stale][amount].map(number) if amount else pd.Series(dtype=float)
+    at = values.idxmax() if values.notna().any() else when[stale].idxmin() if stale.any() else None
+    if at is None:
+        return
+    name = find(rows, ["account", "customer", "client", "company", "name"], lambda column: column.nunique() > 1)
+    who = " ".join(str(rows.at[at, name]).split()) if name else "It"
+    print(f"Noticed: {who} ({rows.at[at, rows.columns[0]]}) has gone quiet since {when[at]:%Y-%m-%d}")
+
+
+def again(rows, remembered, stale, idle):
+    """What has become of the rows that an earlier run named."""
+    lines = []
+    for text in remembered:
+        named = [at for at, first in rows[rows.columns[0]].items() if first and f"({first})" in text]
+        for at in named:
+            now = f"still untouched, {int(idle[at])} days by now" if stale[at] else "not among the untouched any more"
+            lines.append(f"- {cell(text)}: {now}.")
+            print(f"Remembered: {text}: {now}")
+    return lines or ["Nothing in this table is what was remembered."]
 
 
 def worth(rows, stale, amount):

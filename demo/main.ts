@@ -5,7 +5,9 @@ import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { Artifacts } from "#client/artifacts.ts";
+import { call, newClient } from "#client/client.ts";
 import { asProblem } from "#contract/problem.ts";
+import { createTask, finishTask } from "#contract/task.ts";
 import { EXIT, exitCodeOf, refusal } from "#cli/exit.ts";
 import { inBytes } from "#cli/figures.ts";
 import { harmless } from "#cli/filter.ts";
@@ -16,13 +18,15 @@ import { watch } from "#cli/run.ts";
 import { newScreen, type Screen } from "#cli/screen.ts";
 import { clientConfig, projectDir } from "#infra/config.ts";
 import { PIPELINE_DEALS, PIPELINE_SEED, pipelineLines } from "./pipeline.ts";
+import { auditLeft, billLeft, leftPage, recall, remember, traceLeft } from "./left.ts";
 import { aServer } from "./server.ts";
 
 const SUMMARY_LINES = 24;
 
 /**
- * What Cleanroom is for, in two sandboxes. In the first a program reads a table, and its summary and chart are kept. The
- * second looks for what the first left behind. Any CSV can take the place of the generated pipeline.
+ * What Cleanroom is for, in two sandboxes of one task. In the first a program reads a table, and its summary and chart are
+ * kept. The second looks for what the first left behind. What is left when both are gone fills a page: artifacts, what is
+ * remembered for the next run, the trace, the audit log, and the bill. Any CSV can take the place of the generated pipeline.
  */
 async function demo(input: string | undefined, json: boolean, screen: Screen, signal: AbortSignal): Promise<number> {
   const dir = await mkdtemp(join(tmpdir(), "cleanroom-demo-"));
@@ -30,13 +34,26 @@ async function demo(input: string | undefined, json: boolean, screen: Screen, si
     await using server = await aServer(screen, signal);
     const table = input === undefined ? await generated(dir, screen) : resolve(input);
     const mark = `/tmp/left-by-the-first-${randomBytes(4).toString("hex")}`;
-    const first = await inSandbox("analyse.py", ["--marker", mark], table, screen, json, signal);
+    const client = newClient(server.client);
+    const { id: taskId } = await call(client, createTask, { body: { name: "pipeline demo", agent: { name: "demo" } }, signal });
+    const found = await recall(server.client, signal);
+    const given = ["--marker", mark, ...found.flatMap((text) => ["--remembered", text])];
+    const first = await inSandbox({ program: "analyse.py", args: given, table, taskId }, screen, json, signal);
     const summary = first.kept.find((kept) => kept.name === "summary.md");
     if (summary && !json) await showSummary(await Artifacts.download(summary.id, { ...server.client, format: "text" }), screen);
-    const second = await inSandbox("clean_slate.py", [mark, "/home/user/summary.md"], undefined, screen, json, signal);
-    const clean = first.outcome.exitCode === 0 && first.kept.length === 2 && second.outcome.exitCode === 0;
-    if (json) await screen.answer(`${JSON.stringify({ clean, first, second }, undefined, 2)}\n`);
-    else screen.note(closing(clean, screen));
+    const look = { program: "clean_slate.py", args: [mark, "/home/user/summary.md"], table: undefined, taskId };
+    const second = await inSandbox(look, screen, json, signal);
+    const worked = first.outcome.exitCode === 0 && first.kept.length === 2 && second.outcome.exitCode === 0;
+    const remembered = await remember(server.client, found, first);
+    await call(client, finishTask, { params: { taskId }, body: { outcome: { status: worked ? "succeeded" : "failed" } }, signal });
+    const [trace, bill] = [await traceLeft(server.client, taskId), await billLeft(server.client, taskId)];
+    const left = { remembered, trace, bill, audit: await auditLeft(server.client, signal) };
+    const clean = worked && left.audit.broken === undefined;
+    if (json) await screen.answer(`${JSON.stringify({ clean, first, second, ...left }, undefined, 2)}\n`);
+    else {
+      await screen.answer(`\n${leftPage(left, first, screen.style)}`);
+      screen.note(closing(clean, screen));
+    }
     return clean ? EXIT.ok : EXIT.failed;
   } finally {
     await rm(dir, { recursive: true, force: true });
@@ -54,9 +71,7 @@ async function generated(dir: string, screen: Screen): Promise<string> {
 }
 
 async function inSandbox(
-  program: string,
-  args: string[],
-  table: string | undefined,
+  { program, args, table, taskId }: { program: string; args: string[]; table: string | undefined; taskId: string },
   screen: Screen,
   json: boolean,
   signal: AbortSignal,
@@ -66,6 +81,7 @@ async function inSandbox(
     args: table === undefined ? args : [basename(table), ...args],
     inputs: table === undefined ? [] : [table],
     keep: table === undefined ? [] : ["summary.md", "chart.png"],
+    taskId,
     timeoutMs: 300_000,
     environment: {},
   };
@@ -90,7 +106,7 @@ async function showSummary(summary: string, screen: Screen): Promise<void> {
 
 function closing(clean: boolean, { stderrStyle: style }: Screen): string {
   if (!clean) return `\n${style.bad("✗")} This did not go as it should: see the receipts above.\n`;
-  return `\n${style.good("✓")} Kept: a summary and a chart. Gone: everything else. The second sandbox started from a clean slate.\n`;
+  return `\n${style.good("✓")} Kept: a summary, a chart, and what is above. Gone: everything else. The second sandbox started from a clean slate.\n`;
 }
 
 const stop = new AbortController();

@@ -10,6 +10,7 @@ const HASH_START = ',"hash":"';
 /** The end of every line: its own hash, of all the characters before. */
 const HASH_PART = HASH_START.length + HASH_CHARS + 2;
 const HEAD_PURPOSE = "cleanroom-audit-head";
+const BASE_PURPOSE = "cleanroom-audit-base";
 
 /** The last record of a chain at some moment, signed by the platform: who keeps it can prove what is missing later. */
 export const SignedHead = z.object({
@@ -17,6 +18,13 @@ export const SignedHead = z.object({
   signature: z.string(),
 });
 export type SignedHead = z.output<typeof SignedHead>;
+
+/**
+ * Where a chain begins whose older records were let go by its project's own rule: the last of them, signed by the
+ * platform. A head is no base: who has one cannot make the records before it look let go.
+ */
+export const SignedBase = z.object({ base: SignedHead.shape.head, signature: z.string() });
+export type SignedBase = z.output<typeof SignedBase>;
 
 /** Writes a record as its line: where it stands in the chain first, its own hash last. */
 export function sealRecord(seq: number, prev: string, fields: object): { line: string; hash: string } {
@@ -28,6 +36,11 @@ export function sealRecord(seq: number, prev: string, fields: object): { line: s
 /** What is signed of a head. */
 export function headMessage(head: SignedHead["head"]): string {
   return `${HEAD_PURPOSE}\n${canonicalJson(head)}`;
+}
+
+/** What is signed of a base. */
+export function baseMessage(base: SignedBase["base"]): string {
+  return `${BASE_PURPOSE}\n${canonicalJson(base)}`;
 }
 
 export function keyIdOf(publicKeyPem: string): string {
@@ -46,6 +59,8 @@ export interface Broken {
 
 export interface Verdict {
   records: number;
+  /** The last record that was let go, before the first one here; 0 where none was. */
+  base: number;
   project: string | undefined;
   broken: Broken | undefined;
   /** Whether a signed head was there and the chain reaches it. */
@@ -63,7 +78,8 @@ export function verifyChain(lines: Iterable<string>, publicKeyPem: string | unde
   for (const text of lines) {
     line += 1;
     if (text === "") continue;
-    if (!text.startsWith('{"head":')) chain.take(text, line);
+    if (text.startsWith('{"base":')) chain.begin(text, line);
+    else if (!text.startsWith('{"head":')) chain.take(text, line);
     else if (!chain.broken) chain.end(text, line);
     if (chain.broken) break;
   }
@@ -80,10 +96,27 @@ class Chain {
   #line = 0;
   #project: string | undefined;
   #last: SignedHead | undefined;
+  #base: SignedBase | undefined;
 
   constructor(kept: readonly SignedHead[]) {
     this.#kept = kept;
     this.#seqs = new Set(kept.map(({ head }) => head.seq));
+  }
+
+  /** The first line may say which records were let go. */
+  begin(text: string, line: number): void {
+    const broke = (why: string) => (this.broken = { seq: this.#seq + 1, line, why });
+    if (this.#line > 0 || this.#base || this.#last) return void broke("A base stands before all records");
+    try {
+      this.#base = SignedBase.parse(JSON.parse(text));
+    } catch {
+      return void broke("The line of the signed base is not one");
+    }
+    const { project, seq, hash: last } = this.#base.base;
+    this.#project = project;
+    this.#seq = seq;
+    this.#prev = last;
+    if (this.#seqs.has(seq)) this.#hashes.set(seq, last);
   }
 
   take(text: string, line: number): void {
@@ -128,12 +161,16 @@ class Chain {
 
   verdict(publicKeyPem: string | undefined): Verdict {
     const heads = [...this.#kept, ...(this.#last ? [this.#last] : [])];
+    const base = this.#base;
+    if (base && publicKeyPem !== undefined && !isSigned(baseMessage(base.base), base.signature, publicKeyPem))
+      this.broken = { seq: 1, line: 1, why: `Records up to ${base.base.seq} are missing: the base's signature is not by this key` };
     for (const signed of heads) this.broken ??= this.#judge(signed, publicKeyPem);
     const isWhole = this.#last?.head.seq === this.#seq;
     if (this.#last && !isWhole)
       this.broken ??= { seq: this.#seq, line: this.#line, why: `The export goes beyond its signed head, at ${this.#last.head.seq}` };
     return {
-      records: this.#seq,
+      records: this.#seq - (base?.base.seq ?? 0),
+      base: base?.base.seq ?? 0,
       project: this.#project,
       broken: this.broken,
       anchored: this.broken === undefined && heads.length > 0 && publicKeyPem !== undefined,
@@ -143,17 +180,20 @@ class Chain {
 
   #judge({ head, signature }: SignedHead, publicKeyPem: string | undefined): Broken | undefined {
     const at = (why: string, seq = head.seq) => ({ seq, line: this.#line, why });
-    if (publicKeyPem !== undefined && !isSigned(head, signature, publicKeyPem)) return at("The head's signature is not by this key");
+    if (publicKeyPem !== undefined && !isSigned(headMessage(head), signature, publicKeyPem))
+      return at("The head's signature is not by this key");
     if (this.#project !== undefined && head.project !== this.#project) return at("The head is of another project");
     if (head.seq > this.#seq) return at(`Records are missing at the end: the signed head is at ${head.seq}`, this.#seq + 1);
+    // What it says of records that were let go can no longer be held against them.
+    if (head.seq < (this.#base?.base.seq ?? 0)) return undefined;
     if (head.seq > 0 && this.#hashes.get(head.seq) !== head.hash)
       return at("It is not the record that was signed: the chain was written anew");
     return undefined;
   }
 }
 
-function isSigned(head: SignedHead["head"], signature: string, publicKeyPem: string): boolean {
-  return verify(null, Buffer.from(headMessage(head)), createPublicKey(publicKeyPem), Buffer.from(signature, "base64url"));
+function isSigned(message: string, signature: string, publicKeyPem: string): boolean {
+  return verify(null, Buffer.from(message), createPublicKey(publicKeyPem), Buffer.from(signature, "base64url"));
 }
 
 function whyNotNext(text: string, seq: number): string {

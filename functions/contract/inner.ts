@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { LIMITS } from "./limits.ts";
 import { operation } from "./operation.ts";
 import { RECORDING_MEDIA_TYPE } from "./recording.ts";
 import { Program } from "./program.ts";
@@ -80,5 +81,37 @@ export const inspectProgram = operation({
   summary: "The image's program: its state and its newest output",
   status: 200,
   returns: Program,
+  errors: ["route_not_found"],
+});
+
+/** One span as a program inside told of it, by way of its workspace. Nothing of it is believed: only what it may be is checked. */
+export const SaidSpan = z.object({
+  traceId: z.string().regex(/^[0-9a-f]{32}$/),
+  spanId: z.string().regex(/^[0-9a-f]{16}$/),
+  parentSpanId: z
+    .string()
+    .regex(/^[0-9a-f]{16}$/)
+    .optional(),
+  name: z.string().max(1024),
+  startMs: z.number().min(0),
+  durationMs: z.number().min(0),
+  status: z.enum(["ok", "error", "unknown"]),
+  statusMessage: z.string().max(4096).optional(),
+  attributes: z.record(z.string().max(256), z.union([z.string().max(4096), z.number(), z.boolean()])),
+});
+export type SaidSpan = z.output<typeof SaidSpan>;
+
+/** What waited in a workspace: the oldest spans, how many it dropped since it was last asked, and whether there are more. */
+export const Said = z.object({ spans: z.array(z.unknown()).max(LIMITS.saidSpansWaiting), dropped: z.int().min(0), more: z.boolean() });
+export type Said = z.output<typeof Said>;
+
+/** Takes the spans that programs inside have sent to their own loopback. Only the core asks for them; asking is no activity. */
+export const takeSaid = operation({
+  id: "takeSaid",
+  method: "post",
+  path: "/said",
+  summary: "The spans that programs inside have sent, which are gone from here then",
+  status: 200,
+  returns: Said,
   errors: ["route_not_found"],
 });

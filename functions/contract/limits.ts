@@ -147,6 +147,12 @@ export const LIMITS = {
   webhooks: 20,
   /** How often one project may follow its spans at once through one gateway. */
   spanStreams: 16,
+  /** What programs inside one sandbox may say of themselves: one body, how fast, how much waits to be fetched, and how much is kept. */
+  saidBodyBytes: MIB,
+  saidSpansPerSecond: 500,
+  saidSpansWaiting: 2000,
+  saidBytesWaiting: 2 * MIB,
+  saidSpansPerSandbox: 5000,
   /** Words to look for. */
   queryChars: 10_000,
   pageDefault: 50,

@@ -23,6 +23,7 @@ import * as process from "./process.ts";
 import * as program from "./program.ts";
 import * as project from "./project.ts";
 import * as recording from "./recording.ts";
+import * as records from "./records.ts";
 import * as sandbox from "./sandbox.ts";
 import * as snapshot from "./snapshot.ts";
 import * as task from "./task.ts";
@@ -58,6 +59,7 @@ export const DOOR_OPERATIONS = [
   audit,
   control,
   traceExport,
+  records,
   memory,
   usage,
   cost,

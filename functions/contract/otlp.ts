@@ -15,19 +15,24 @@ const ERROR = 2;
 
 /** Spans of one project as OTLP/HTTP carries them in JSON: ids in hex, 64-bit numbers as text. */
 export function toOtlp(projectId: string, spans: readonly Span[]): object {
+  const groups = [
+    { service: "cleanroom", spans: spans.filter(({ source }) => source === "platform") },
+    // What sandboxes say of themselves is another service's, wherever it is looked at.
+    { service: "cleanroom-sandbox", spans: spans.filter(({ source }) => source === "sandbox") },
+  ];
+  return { resourceSpans: groups.filter((group) => group.spans.length > 0).map((group) => resourceOf(projectId, group)) };
+}
+
+function resourceOf(projectId: string, { service, spans }: { service: string; spans: readonly Span[] }): object {
   const resource = {
-    "service.name": "cleanroom",
+    "service.name": service,
     "service.version": VERSION,
     "cleanroom.project": projectId,
     "cleanroom.genai_revision": GENAI_REVISION,
   };
   return {
-    resourceSpans: [
-      {
-        resource: { attributes: attributesOf(resource) },
-        scopeSpans: [{ scope: { name: "cleanroom", version: VERSION }, spans: spans.map(spanOf), schemaUrl: GENAI_SCHEMA_URL }],
-      },
-    ],
+    resource: { attributes: attributesOf(resource) },
+    scopeSpans: [{ scope: { name: service, version: VERSION }, spans: spans.map(spanOf), schemaUrl: GENAI_SCHEMA_URL }],
   };
 }
 
@@ -61,9 +66,9 @@ function factsOf({
 }: Span): Record<string, string | number | boolean> {
   return {
     ...attributes,
-    [GENAI.operation]: kind === "task" ? INVOKE_AGENT : EXECUTE_TOOL,
+    ...(source === "sandbox" ? {} : { [GENAI.operation]: kind === "task" ? INVOKE_AGENT : EXECUTE_TOOL }),
     [GENAI.conversation]: taskId,
-    ...(kind === "task" ? {} : { [GENAI.toolName]: name }),
+    ...(kind === "task" || source === "sandbox" ? {} : { [GENAI.toolName]: name }),
     ...(input?.text === undefined ? {} : { [GENAI.toolArguments]: input.text }),
     ...(output?.text === undefined ? {} : { [GENAI.toolResult]: output.text }),
     "cleanroom.kind": kind,

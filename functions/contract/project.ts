@@ -2,6 +2,7 @@ import * as z from "zod";
 import { Moment, Name, page, Count } from "./id.ts";
 import { LIMITS } from "./limits.ts";
 import { operation } from "./operation.ts";
+import { Records } from "./records.ts";
 
 /**
  * What the sandboxes of a project may take together, all at once: how many there are, and what their templates give them;
@@ -17,7 +18,14 @@ export const Quota = z.object({
 export type Quota = z.output<typeof Quota>;
 
 /** A tenant. Everything is owned by one project, and a key acts for one project. */
-export const Project = z.object({ id: z.string(), name: Name, quota: Quota, createdAt: Moment });
+export const Project = z.object({
+  id: z.string(),
+  name: Name,
+  quota: Quota,
+  createdAt: Moment,
+  /** What it writes down of itself; missing where it has never said. */
+  records: Records.optional(),
+});
 export type Project = z.output<typeof Project>;
 
 /** A credential as its owner gets it once: the pair signs requests, `apiKey` is its bearer form. */

@@ -54,7 +54,7 @@ export const Span = z.object({
   attributes: SpanAttributes,
   input: SpanContent.optional(),
   output: SpanContent.optional(),
-  /** What is not as it was said or should be: `parent_unknown`, `parent_cycle`, `trace_foreign`, `truncated`. */
+  /** What is not as it was said or should be: `parent_unknown`, `parent_cycle`, `id_taken`, `trace_foreign`, `time_moved`, `truncated`. */
   notes: z.array(z.string()),
 });
 export type Span = z.output<typeof Span>;

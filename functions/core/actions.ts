@@ -159,6 +159,34 @@ export async function keepLog(platform: Platform, key: string): Promise<boolean>
   return true;
 }
 
+/** Lets go of logs that were opened before then and have been kept as artifacts, pictures first; answers how many rows went. */
+export async function pruneActions(platform: Platform, projectId: string, untilMs: number): Promise<number> {
+  const { tables, objects } = platform;
+  let gone = 0;
+  let after: string | undefined;
+  // Ids of sandboxes may be a caller's own, so that logs are not in the order of their ages.
+  for (let pages = 0; pages < PAGES_READ; pages += 1) {
+    const logs: Row<LogRow>[] = await tables.range<LogRow>(LOGS, `${projectId}/`, {
+      limit: PAGE,
+      ...(after === undefined ? {} : { after }),
+    });
+    for (const { key } of logs.filter(({ value }) => value.openedAtMs < untilMs && value.kept)) {
+      const rows = await tables.range<ActionRow>(ACTIONS, `${key}/`, { limit: PAGE });
+      for (const row of rows) {
+        if (row.value.mediaType !== undefined) await objects.remove(screenshotKey(row.key));
+        await tables.remove(ACTIONS, row.key);
+      }
+      gone += rows.length;
+      if (rows.length === PAGE) continue;
+      for (const count of await tables.range(COUNTS, `${key}/`, { limit: PAGE })) await tables.remove(COUNTS, count.key);
+      await tables.remove(LOGS, key);
+    }
+    after = logs.at(-1)?.key;
+    if (logs.length < PAGE) break;
+  }
+  return gone;
+}
+
 /** What lets the sweep find the log comes first. */
 async function openLog(platform: Platform, key: string, whose: Whose): Promise<Row<LogRow>> {
   const { projectId, sandboxId, taskId } = whose;

@@ -1,6 +1,7 @@
 import { headMessage, keyIdOf, SignedHead } from "#contract/audit-chain.ts";
 import type { AuditQuery, AuditRecord } from "#contract/audit.ts";
 import type { Project } from "#contract/project.ts";
+import { readBase } from "./audit-retention.ts";
 import { AUDIT, auditKey, type AuditSegment } from "./audit.ts";
 import type { Platform } from "./ports.ts";
 
@@ -38,17 +39,19 @@ export async function listAudit(platform: Platform, project: Owner, query: Audit
   }
 }
 
-/** The whole chain as lines, and last the head that was signed before the first line was read. */
+/** The whole chain as lines, first where it begins if its oldest records were let go, and last the head that was signed before the first line was read. */
 export async function* exportAudit(platform: Platform, project: Owner): AsyncGenerator<string> {
   const signed = await signedHead(platform, project);
+  const base = await readBase(platform, project.id);
+  if (base) yield `${JSON.stringify(base)}\n`;
   let after: string | undefined;
   for (;;) {
     const page = { limit: PAGE, ...(after === undefined ? {} : { after }) };
     const rows = await platform.tables.range<AuditSegment>(AUDIT, `${project.id}/`, page);
     for (const { key, value } of rows) {
       after = key;
-      // Whole segments are written, so that a head is always the end of one.
-      if (value.last <= signed.head.seq) yield `${value.lines.join("\n")}\n`;
+      // Whole segments are written, so that a head and a base are always the end of one.
+      if (value.last <= signed.head.seq && value.last > (base?.base.seq ?? 0)) yield `${value.lines.join("\n")}\n`;
     }
     if (rows.length < PAGE || (rows.at(-1)?.value.last ?? 0) >= signed.head.seq) break;
   }

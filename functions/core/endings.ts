@@ -49,7 +49,14 @@ async function turnToEnding(
   reason: EndReason,
   word: MakersWord | undefined,
 ): Promise<Row<SandboxRow> | undefined> {
-  if (row.value.state !== "ending") return turn(platform, row, { state: "ending", endReason: reason, ...word });
+  if (row.value.state !== "ending") {
+    const [ending] = await Promise.all([
+      turn(platform, row, { state: "ending", endReason: reason, ...word }),
+      // What its programs said last is fetched while there is somebody to ask.
+      row.value.state === "ready" ? platform.said.fetch(row.value) : undefined,
+    ]);
+    return ending;
+  }
   return word && row.value.making ? turn(platform, row, { ...word }) : row;
 }
 

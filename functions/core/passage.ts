@@ -64,7 +64,7 @@ const REFUSED_ANSWERS = new Set([
 const REFUSED_ANSWER_PREFIXES = ["access-control-", "x-fc-", "x-cleanroom-", "cleanroom-", "x-acs-", "proxy-", "cross-origin-"];
 
 /** The request as it enters a sandbox: without any credential of the platform's, and with the proof that the gateway sends it. */
-export function inward(platform: Platform, sessionId: string, request: Passage, upgrade = false): Passage {
+export function inward(platform: Pick<Platform, "vault">, sessionId: string, request: Passage, upgrade = false): Passage {
   const named = namedByConnection(request.headers);
   const headers = new Headers();
   for (const [name, value] of request.headers) {

@@ -3,6 +3,7 @@ import type { Isolation, Usage } from "#contract/sandbox.ts";
 import type { Callers } from "./caller.ts";
 import type { Audit } from "./audit.ts";
 import type { Traces } from "./traces.ts";
+import type { Sayings } from "./said.ts";
 import type { Shared } from "./shared.ts";
 import type { PreparedNow, Scaling, Template } from "#contract/template.ts";
 import type { Search } from "./search-port.ts";
@@ -279,6 +280,7 @@ export interface Platform extends PlatformParts {
   recent: Recent;
   callers: Callers;
   traces: Traces;
+  said: Sayings;
   audit: Audit;
   counts: Counts;
   shared: Shared;

@@ -53,7 +53,11 @@ export async function importRootKey(platform: Platform, limits: Limits, rootKey:
   };
   await unlessConflict(platform.tables.put(NAMES, project.name, project.id, { ifVersion: "absent" }));
   const known = await platform.tables.get<Project>(PROJECTS, project.id);
-  await platform.tables.put(PROJECTS, project.id, { ...project, createdAt: known?.value.createdAt ?? project.createdAt });
+  const kept = {
+    createdAt: known?.value.createdAt ?? project.createdAt,
+    ...(known?.value.records ? { records: known.value.records } : {}),
+  };
+  await platform.tables.put<Project>(PROJECTS, project.id, { ...project, ...kept });
   await platform.tables.put(KEYS, key.accessKeyId, keyRow(platform, key, project.id, true));
   const before = await platform.tables.get<string>(ROOT_KEY, ROOT_KEY);
   await platform.tables.put(ROOT_KEY, ROOT_KEY, key.accessKeyId);

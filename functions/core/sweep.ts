@@ -1,5 +1,4 @@
 import { keepLog, OPEN_LOGS } from "./actions.ts";
-import { anchorHead } from "./audit-log.ts";
 import { ARTIFACT_QUOTAS, reconcileArtifacts } from "./artifact-quotas.ts";
 import { collectIntents } from "./artifacts.ts";
 import { CREATE_GRACE_MS, type DueRow, dueKey, dueTime, nextDue } from "./due.ts";
@@ -13,6 +12,8 @@ import { collectSession, MCP_COUNTS, MCP_SESSIONS, type McpSessionRow, reconcile
 import type { EngineRef, ListedSession, Platform, Row } from "./ports.ts";
 import { PROJECTS } from "./projects.ts";
 import { finishRecording, OPEN_RECORDINGS, type OpenRow } from "./recordings.ts";
+import type { Project } from "#contract/project.ts";
+import { tendRecords } from "./retention.ts";
 import { QUOTAS, reconcileQuota } from "./quotas.ts";
 import {
   announce,
@@ -87,10 +88,9 @@ export async function sweep(platform: Platform, limits: Limits, signal?: AbortSi
     report.collected += await collectTickets(platform, TICKETS_PER_RUN);
   });
   await step(run, "mcp", () => sweepMcpSessions(run));
-  await step(run, "anchors", async () => {
-    const some = await stretch<{ id: string }>(platform, PROJECTS, PROJECTS_PER_RUN);
-    await eachOf(run, some, async ({ value }) => void (await anchorHead(platform, value)));
-  });
+  await step(run, "records", async () =>
+    eachOf(run, await stretch<Project>(platform, PROJECTS, PROJECTS_PER_RUN), ({ value }) => tendRecords(platform, value)),
+  );
   platform.log.event("sweep.done", { ...report });
   return report;
 }

@@ -4,6 +4,7 @@ import type { Project } from "#contract/project.ts";
 import type { Span, SpanQuery, Trace } from "#contract/span.ts";
 import type { Platform, Row } from "./ports.ts";
 import { ownRow } from "./sandbox-rows.ts";
+import { SAID_COUNTS } from "./said.ts";
 import { sandboxSpan, taskSpan } from "./span.ts";
 import { MINUTE_MS, type Segment, segmentPrefix, SPAN_TIMES, type SpanPlace, type SpanRow, SPANS, timeText, toSpan } from "./span-rows.ts";
 import { ownTask } from "./task-rows.ts";
@@ -14,6 +15,10 @@ const TRACE_SPANS = 10_000;
 /** Spans of one minute that a search looks at. */
 const MINUTE_SPANS = 20_000;
 const SEARCHED_SPANS = 50_000;
+/** Spans that are read of one task before what comes after is left out. */
+const READ_SPANS = 100_000;
+/** Sandboxes that are asked what their programs have to say when a trace is read: the newest that run. */
+const SANDBOXES_ASKED = 16;
 const PAGE = 50;
 const MINUTES = 100;
 
@@ -22,12 +27,12 @@ type Owner = Pick<Project, "id">;
 /** Everything that a task did, as one tree. Its own span and its sandboxes' come from their rows, the rest from what was recorded. */
 export async function readTrace(platform: Platform, project: Owner, taskId: string): Promise<Trace> {
   const { value: task } = await ownTask(platform, project.id, taskId);
-  // What this process still holds is part of the answer.
+  const sandboxes = await sandboxesOf(platform, project.id, taskId, TRACE_SPANS);
+  // What is on its way is part of the answer: what waits in sandboxes that run, and what this process still holds.
+  const running = sandboxes.filter(({ value }) => value.state === "ready").slice(-SANDBOXES_ASKED);
+  await Promise.all(running.map(({ value }) => platform.said.fetch(value)));
   await platform.traces.flush();
-  const [sandboxes, kept] = await Promise.all([
-    sandboxesOf(platform, project.id, taskId, TRACE_SPANS),
-    readSegments(platform, { projectId: project.id, taskId }, TRACE_SPANS),
-  ]);
+  const kept = await readSegments(platform, { projectId: project.id, taskId }, TRACE_SPANS);
   const own = [taskSpan(task), ...sandboxes.map(({ value }) => sandboxSpan(value))];
   const spans = assemble(own, kept.spans);
   return {
@@ -46,8 +51,10 @@ export async function eraseTrace(platform: Platform, project: Owner, taskId: str
   for (;;) {
     const rows = await platform.tables.range(SPANS, prefix, { limit: PAGE });
     await Promise.all(rows.map(({ key }) => platform.tables.remove(SPANS, key)));
-    if (rows.length < PAGE) return;
+    if (rows.length < PAGE) break;
   }
+  const counts = await platform.tables.range(SAID_COUNTS, prefix, { limit: TRACE_SPANS });
+  await Promise.all(counts.map(({ key }) => platform.tables.remove(SAID_COUNTS, key)));
 }
 
 /**
@@ -83,8 +90,10 @@ function settleParent(spans: ReadonlyMap<string, SpanRow>, span: SpanRow, fallba
   const believed = parent && (span.source === "platform" || parent.sandboxId === span.sandboxId);
   const cyclic = believed && isCyclic(spans, span, settled);
   if (believed && !cyclic) return;
-  if (span.source === "sandbox") span.notes = [...(span.notes ?? []), cyclic ? "parent_cycle" : "parent_unknown"];
-  else if (span.parentSpanId !== undefined) span.attributes = { ...span.attributes, "caller.span_id": span.parentSpanId };
+  if (span.source === "sandbox") {
+    // A program that names no parent does not lie about one.
+    if (span.parentSpanId !== undefined) span.notes = [...(span.notes ?? []), cyclic ? "parent_cycle" : "parent_unknown"];
+  } else if (span.parentSpanId !== undefined) span.attributes = { ...span.attributes, "caller.span_id": span.parentSpanId };
   if (fallback) span.parentSpanId = fallback.spanId;
 }
 
@@ -99,30 +108,40 @@ function isCyclic(spans: ReadonlyMap<string, SpanRow>, span: SpanRow, settled: S
   return false;
 }
 
-/** What is kept of a task's spans, in the order in which it was written. */
+/**
+ * What is kept of a task's spans, in the order in which it was written. Of what sandboxes say of themselves there is as
+ * much as what was measured leaves room for: no flood of theirs hides what was done.
+ */
 export async function readSegments(
   platform: Platform,
   place: SpanPlace,
   most: number,
-  from?: string,
-): Promise<{ spans: SpanRow[]; dropped: number; truncated: boolean; last: string | undefined }> {
+): Promise<{ spans: SpanRow[]; dropped: number; truncated: boolean }> {
   const prefix = segmentPrefix(place);
-  const spans: SpanRow[] = [];
+  const measured: SpanRow[] = [];
+  const said: SpanRow[] = [];
   let dropped = 0;
-  let last = from;
-  for (;;) {
+  let last: string | undefined;
+  let isWhole = true;
+  for (let read = 0; measured.length <= most && read <= READ_SPANS;) {
     const rows: Row<Segment>[] = await platform.tables.range<Segment>(SPANS, prefix, {
       limit: PAGE,
       ...(last === undefined ? {} : { after: last }),
     });
     for (const { key, value } of rows) {
-      spans.push(...value.spans);
+      for (const span of value.spans) {
+        if (span.source === "platform") measured.push(span);
+        else if (said.length <= most) said.push(span);
+      }
+      read += value.spans.length;
       dropped += value.dropped ?? 0;
       last = key;
-      if (spans.length > most) return { spans: spans.slice(0, most), dropped, truncated: true, last };
     }
-    if (rows.length < PAGE) return { spans, dropped, truncated: false, last };
+    isWhole = rows.length < PAGE;
+    if (isWhole) break;
   }
+  const spans = [...measured, ...said].slice(0, most);
+  return { spans, dropped, truncated: !isWhole || measured.length + said.length > most };
 }
 
 /** A page of the project's spans, newest first by when they ended. A search that reads much and finds little answers a short page with `next`. */

@@ -20,6 +20,10 @@ export interface Traces {
   record(place: SpanPlace, span: SpanRow, settle?: (span: SpanRow) => void): void;
   /** The same for what is control: it is never dropped. */
   recordControl(place: SpanPlace, span: SpanRow): void;
+  /** The same for what a sandbox says of itself, which takes nothing of what is measured: it is admitted by a measure of its own. */
+  recordSaid(place: SpanPlace, span: SpanRow): void;
+  /** Counts spans that were lost before they came here. */
+  drop(place: SpanPlace, count: number): void;
   keep(place: SpanPlace, span: SpanRow): Promise<void>;
   /** Answers once all that was recorded so far is written; what ends an invocation waits for it where instances are frozen between two. */
   flush(): Promise<void>;
@@ -33,11 +37,17 @@ const FLUSH_AT = 500;
 const WAITING_MOST = 20_000;
 const SEGMENT_SPANS = 100;
 const SEGMENT_CHARS = 1_000_000;
-const TASK_PER_SECOND = 1000;
-const TASK_BURST = 4000;
 const TASKS_REMEMBERED = 10_000;
 const JUMP_MS = 1000;
 const SPANS_TRIED = 3;
+
+/** How many spans of one task are admitted in a second, and in a burst. */
+interface Pace {
+  perSecond: number;
+  burst: number;
+}
+const MEASURED: Pace = { perSecond: 1000, burst: 4000 };
+const SAID: Pace = { perSecond: 500, burst: 4000 };
 
 interface Meter {
   left: number;
@@ -65,11 +75,11 @@ export function openTraces(tables: Tables, clock: Clock, log: Log, monotonic: ()
     return Math.max(steadyMs, anchor.wallMs);
   }
 
-  function meterOf(place: SpanPlace): Meter {
-    const key = segmentPrefix(place);
+  function meterOf(place: SpanPlace, pace: Pace): Meter {
+    const key = `${pace === SAID ? "said " : ""}${segmentPrefix(place)}`;
     let meter = meters.get(key);
     if (meter) return meter;
-    meters.set(key, (meter = { left: TASK_BURST, atMs: monotonic(), dropped: 0, place }));
+    meters.set(key, (meter = { left: pace.burst, atMs: monotonic(), dropped: 0, place }));
     // The oldest that has nothing to say goes; one that dropped something says so first.
     for (const [old, { dropped }] of meters) {
       if (meters.size <= TASKS_REMEMBERED) break;
@@ -78,10 +88,10 @@ export function openTraces(tables: Tables, clock: Clock, log: Log, monotonic: ()
     return meter;
   }
 
-  function admits(place: SpanPlace): boolean {
-    const meter = meterOf(place);
+  function admits(place: SpanPlace, pace: Pace): boolean {
+    const meter = meterOf(place, pace);
     const atMs = monotonic();
-    meter.left = Math.min(TASK_BURST, meter.left + (Math.max(0, atMs - meter.atMs) / 1000) * TASK_PER_SECOND);
+    meter.left = Math.min(pace.burst, meter.left + (Math.max(0, atMs - meter.atMs) / 1000) * pace.perSecond);
     meter.atMs = atMs;
     if (meter.left >= 1 && waiting.length < WAITING_MOST) {
       meter.left -= 1;
@@ -176,7 +186,15 @@ export function openTraces(tables: Tables, clock: Clock, log: Log, monotonic: ()
 
   return {
     record(place, span, settle) {
-      if (admits(place)) put({ ...place, span, control: false, settle });
+      if (admits(place, MEASURED)) put({ ...place, span, control: false, settle });
+    },
+    recordSaid(place, span) {
+      if (admits(place, SAID)) put({ ...place, span, control: false });
+    },
+    drop(place, count) {
+      meterOf(place, SAID).dropped += count;
+      dropping = true;
+      timer ??= setTimeout(() => void flush(), FLUSH_MS).unref();
     },
     recordControl: (place, span) => put({ ...place, span, control: true }),
     keep(place, span) {

@@ -23,6 +23,7 @@ import { answerProblem } from "./problems.ts";
 import { mountProgram } from "./program.ts";
 import { mountProjects } from "./projects.ts";
 import { mountRecordings } from "./recordings.ts";
+import { mountRecords } from "./records.ts";
 import { mountSandboxes } from "./sandboxes.ts";
 import { mountSnapshots } from "./snapshots.ts";
 import { mountSpans } from "./spans.ts";
@@ -59,6 +60,7 @@ export function createApp(gateway: Gateway): Hono<Bindings> {
   mountSnapshots(app);
   mountAudit(app);
   mountSpans(app);
+  mountRecords(app);
   mountTasks(app);
   mountTickets(app);
   mountUsage(app);

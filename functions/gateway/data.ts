@@ -6,6 +6,7 @@ import { arrivalOf, arrivalOfRequest, splitKey } from "./arrival.ts";
 import { authenticate, permitSandbox } from "./auth.ts";
 import { paced } from "./flow.ts";
 import type { App, Bindings } from "./gateway.ts";
+import { callerOf } from "./mount.ts";
 import { beginPassing } from "./passing.ts";
 import { asServed, servedPlace } from "./served.ts";
 import { countWire } from "./wire.ts";
@@ -41,7 +42,8 @@ export async function passOn({ gateway }: App, c: Context<Bindings>): Promise<Re
   // A Problem of the workspace names the same request as the door does.
   passed.set("x-request-id", c.get("requestId"));
   const passage = { method, url: target.path, headers: passed, body, client: true as const };
-  const asked = { sandboxId: target.sandboxId, method, path: target.path };
+  const asker = callerOf(arrival, caller.principal, c.get("requestId"));
+  const asked = { sandboxId: target.sandboxId, method, path: target.path, caller: asker };
   const passing = await beginPassing(gateway.platform, caller.principal, asked, passed);
   const length = headers.get("content-length");
   passing?.watchInput(null, length === null ? 0 : Number(length));

@@ -32,6 +32,8 @@ export interface Gateway {
   /** How those are that have a browser. */
   browserIsolation: Isolation;
   startedAtMs: number;
+  /** Leaves requests into sandboxes without their spans: only the bench does, to hold the cost of spans against it. */
+  untraced?: true;
   /** Adds to each MCP server that is built. Only tests of the protocol itself give one. */
   mcpExtension?: { options: McpServerOptions; extend: (server: McpServer) => void };
 }

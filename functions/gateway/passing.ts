@@ -1,13 +1,16 @@
 import { Readable } from "node:stream";
 import { WORKSPACE_OPERATIONS } from "#contract/operations.ts";
+import type { Project } from "#contract/project.ts";
 import type { SpanContent, SpanKind } from "#contract/span.ts";
 import { formatTraceparent, parseTraceparent, TRACEPARENT_HEADER } from "#contract/traceparent.ts";
+import type { Caller } from "#core/caller.ts";
 import type { Principal } from "#core/projects.ts";
 import type { Passed, Platform } from "#core/ports.ts";
 import { rowKey, SANDBOXES, type SandboxRow } from "#core/sandbox-rows.ts";
 import { contentDigest, type SpanRow, TEXT_CHARS } from "#core/span-rows.ts";
 import { placeOf, spanContext } from "#core/span.ts";
 import { TASKS, taskKey, type TaskRow } from "#core/task-rows.ts";
+import { auditPassage, type PassageAudit } from "./passage-audit.ts";
 
 /** One request that passes into a sandbox, as its span sees it. Every method is called at most once. */
 export interface Passing {
@@ -25,6 +28,10 @@ const DIGESTED_BYTES = 1024 * 1024;
 const SMALL_BYTES = 16 * 1024;
 const TAIL_BYTES = 4096;
 const MADE = /^(text\/event-stream|application\/json)\b/i;
+/** What changes nothing inside. */
+const READS = new Set(["GET", "HEAD", "OPTIONS"]);
+/** What runs code, which may then have something to say of itself. */
+const RUNS: ReadonlySet<SpanKind> = new Set(["execute", "command", "terminal", "port"]);
 /** Asked to see whether a sandbox is there, again and again. */
 const UNSEEN = new Set(["checkHealth", "readActivity"]);
 
@@ -32,23 +39,43 @@ const UNSEEN = new Set(["checkHealth", "readActivity"]);
 export async function beginPassing(
   platform: Platform,
   principal: Principal,
-  { sandboxId, method, path }: { sandboxId: string; method: string; path: string },
+  asked: { sandboxId: string; method: string; path: string; caller: Caller },
   headers: Headers,
 ): Promise<Passing | undefined> {
-  const what = whatIs(method, path);
-  if (UNSEEN.has(what.name)) return undefined;
-  const row = await platform.recent.get<SandboxRow>(SANDBOXES, rowKey(principal.project.id, sandboxId));
-  if (!row) return undefined;
-  const sandbox = row.value;
-  const { row: place, next } = spanContext(sandbox, parseTraceparent(headers.get(TRACEPARENT_HEADER)));
-  headers.set(TRACEPARENT_HEADER, formatTraceparent(next));
+  const begun = await beginSpan(platform, principal.project, asked, headers);
+  if (!begun) return undefined;
+  const { sandbox, span } = begun;
+  const audit = await auditPassage(platform, principal, span, { caller: asked.caller, writes: !READS.has(asked.method) });
   const task = await platform.recent.get<TaskRow>(TASKS, taskKey(sandbox.projectId, sandbox.taskId));
   const keepsText = task?.value.policy.content === "text";
-  const span: SpanRow = { ...place, ...what, startMs: platform.traces.now(), status: "ok", attributes: attributesOf(what, path) };
-  return passing(platform, sandbox, span, keepsText);
+  return passing(platform, { sandbox, span, keepsText, audit });
 }
 
-function passing(platform: Platform, sandbox: SandboxRow, span: SpanRow, keepsText: boolean): Passing {
+/** What is being asked of which sandbox, as a span that has not ended, and named in the headers that travel on. */
+export async function beginSpan(
+  platform: Platform,
+  project: Pick<Project, "id">,
+  { sandboxId, method, path }: { sandboxId: string; method: string; path: string },
+  headers: Headers,
+): Promise<{ sandbox: SandboxRow; span: SpanRow } | undefined> {
+  const what = whatIs(method, path);
+  if (UNSEEN.has(what.name)) return undefined;
+  const row = await platform.recent.get<SandboxRow>(SANDBOXES, rowKey(project.id, sandboxId));
+  if (!row) return undefined;
+  const { row: place, next } = spanContext(row.value, parseTraceparent(headers.get(TRACEPARENT_HEADER)));
+  headers.set(TRACEPARENT_HEADER, formatTraceparent(next));
+  const span: SpanRow = { ...place, ...what, startMs: platform.traces.now(), status: "ok", attributes: attributesOf(what, path) };
+  return { sandbox: row.value, span };
+}
+
+interface Begun {
+  sandbox: SandboxRow;
+  span: SpanRow;
+  keepsText: boolean;
+  audit: PassageAudit | undefined;
+}
+
+function passing(platform: Platform, { sandbox, span, keepsText, audit }: Begun): Passing {
   const begunMs = performance.now();
   const digest = (bytes: Uint8Array) => contentDigest(platform, sandbox.projectId, bytes);
   const input = newWatch();
@@ -66,8 +93,10 @@ function passing(platform: Platform, sandbox: SandboxRow, span: SpanRow, keepsTe
         outcomeOf(span, tail),
       );
     };
-    const early = input.seen > SMALL_BYTES || output.seen > SMALL_BYTES;
+    if (RUNS.has(span.kind)) platform.said.soon(sandbox, span.traceId);
+    const early = audit !== undefined || input.seen > SMALL_BYTES || output.seen > SMALL_BYTES;
     if (early) settle();
+    audit?.ended(span);
     platform.traces.record(placeOf(sandbox), span, early ? undefined : settle);
   }
 
@@ -166,6 +195,15 @@ const KINDS: Readonly<Record<string, SpanKind>> = {
   browser: "browser",
   ports: "port",
   mcp: "tool",
+  terminals: "terminal",
+  devtools: "browser",
+  json: "browser",
+};
+const KIND_OF: Readonly<Record<string, SpanKind>> = {
+  attachTerminal: "terminal",
+  openLiveview: "desktop",
+  openLivestream: "desktop",
+  automateBrowser: "browser",
 };
 const SEGMENTS = WORKSPACE_OPERATIONS.map((op) => ({ id: op.id, method: op.method.toUpperCase(), parts: op.path.split("/").slice(1) }));
 const EXACT = new Map(
@@ -189,7 +227,7 @@ function whatIs(method: string, path: string): What {
         op.parts.length === given.length &&
         op.parts.every((part, at) => part.startsWith(":") || part === given[at]),
     )?.id;
-  return { kind: KINDS[given[0] ?? ""] ?? "program", name: name ?? `${method} /${given[0] ?? ""}` };
+  return { kind: KIND_OF[name ?? ""] ?? KINDS[given[0] ?? ""] ?? "program", name: name ?? `${method} /${given[0] ?? ""}` };
 }
 
 const PATH_CHARS = 512;

@@ -13,6 +13,7 @@ import { isBodyless } from "./data.ts";
 import { isDesktop } from "./desktop.ts";
 import { paced } from "./flow.ts";
 import type { Gateway } from "./gateway.ts";
+import { callerOf } from "./mount.ts";
 import { beginPassing } from "./passing.ts";
 import { isPage } from "./pages.ts";
 import { isRecording } from "./recordings.ts";
@@ -77,8 +78,9 @@ async function pass(
   // A Problem of the workspace names the same request as the door does.
   headers.set("x-request-id", requestId);
   const body = isBodyless(arrival.method, headers) ? null : incoming;
-  const asked = { sandboxId: target.sandboxId, method: arrival.method, path: target.path };
-  const passing = await beginPassing(gateway.platform, principal, asked, headers);
+  const caller = callerOf(arrival, principal, requestId);
+  const asked = { sandboxId: target.sandboxId, method: arrival.method, path: target.path, caller };
+  const passing = gateway.untraced ? undefined : await beginPassing(gateway.platform, principal, asked, headers);
   const length = headers.get("content-length");
   passing?.watchInput(body, length === null ? undefined : Number(length));
   // Of a sandbox that there is; by the socket, as it may be gone from the answer by then.

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Duplex, Transform } from "node:stream";
-import { Problem } from "#contract/problem.ts";
+import { asProblem, Problem } from "#contract/problem.ts";
 import type { Project } from "#contract/project.ts";
 import { ISOLATION_HEADER } from "#contract/sandbox.ts";
 import { BROWSER_TYPES } from "#contract/template.ts";
@@ -12,8 +12,10 @@ import { answered } from "./answered.ts";
 import { arrivalOf, shownPath } from "./arrival.ts";
 import { automate, isDevtools } from "./devtools/automation.ts";
 import type { Opened } from "./devtools/policy.ts";
+import { beginConnection, closeWatcher, type Connection } from "./connections.ts";
 import { type Flow, pacer } from "./flow.ts";
 import type { Gateway } from "./gateway.ts";
+import { callerOf } from "./mount.ts";
 import { enter, refuseForeignOrigin } from "./ports.ts";
 import { answerProblem } from "./problems.ts";
 import { recordWhereAsked } from "./recordings.ts";
@@ -31,6 +33,8 @@ interface Joined extends Upgraded {
   opened: Opened;
   project: Pick<Project, "id">;
   sandboxId: string;
+  /** Its span; missing where its sandbox is none that is known. */
+  connection: Connection | undefined;
 }
 
 /** Connects a WebSocket with its sandbox, or refuses it in one HTTP answer. Whoever leaves first takes the other end along. */
@@ -43,8 +47,13 @@ export async function passUpgrade(gateway: Gateway, incoming: IncomingMessage, s
   try {
     const upgraded = await connect(gateway, incoming, socket, { requestId: asked.requestId, signal: gone.signal });
     answered(gateway, asked, upgraded.status, new Headers());
-    if (!begin(socket, upgraded, gateway.isolation.strength)) return;
-    if (upgraded.isDevtools) await automate(gateway, { ...upgraded, client: socket, head, browser: upgraded.stream });
+    const { connection } = upgraded;
+    if (!begin(socket, upgraded, gateway.isolation.strength)) {
+      connection?.closed(undefined);
+      return;
+    }
+    connection?.opened(socket, head);
+    if (upgraded.isDevtools) connection?.closed(await automate(gateway, { ...upgraded, client: socket, head, browser: upgraded.stream }));
     else join(socket, head, upgraded);
   } catch (error) {
     if (gone.signal.aborted) return;
@@ -92,7 +101,12 @@ async function connect(
     client: true as const,
     ...(isDisplay ? { inner: true as const } : {}),
   };
-  const upgraded = await connectSandbox(platform, project, sandboxId, passage, signal);
+  const caller = callerOf(arrival, principal, requestId);
+  const connection = await beginConnection(platform, principal, { ...target, caller }, headers);
+  const upgraded = await connectSandbox(platform, project, sandboxId, passage, signal).catch((error: unknown) => {
+    connection?.refused(signal.aborted ? "left" : asProblem(error).code);
+    throw error;
+  });
   const source = { projectId: project.id, id: sandboxId };
   platform.counts.count(source, { requests: 1 });
   socket.once("close", () => countWire(platform, source, socket));
@@ -103,7 +117,7 @@ async function connect(
     socket.once("close", () => presence.leave());
     if (socket.destroyed) presence.leave();
   }
-  return { ...upgraded, flow, filter, isDevtools: devtools, opened: sandbox?.value.browserPages ?? [], project, sandboxId };
+  return { ...upgraded, flow, filter, isDevtools: devtools, opened: sandbox?.value.browserPages ?? [], project, sandboxId, connection };
 }
 
 /** In an image of somebody's own the same path is somebody's own. */
@@ -127,9 +141,14 @@ function begin(socket: Duplex, { status, headers, stream, filter }: Joined, stre
   return true;
 }
 
-function join(socket: Duplex, head: Buffer, { stream, flow, filter }: Joined): void {
+function join(socket: Duplex, head: Buffer, { stream, flow, filter, connection }: Joined): void {
+  const watcher = closeWatcher();
+  stream.on("data", (chunk: Buffer) => watcher.see(chunk));
   stream.once("close", () => socket.destroy());
-  socket.once("close", () => stream.destroy());
+  socket.once("close", () => {
+    stream.destroy();
+    connection?.closed(watcher.code());
+  });
   stream.pipe(pacer(flow)).pipe(socket);
   const inward = filter ?? stream;
   if (head.length > 0) inward.write(head);

@@ -14,7 +14,7 @@ from problem import Problem
 REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 OPEN = "checkHealth"
-UNCOUNTED = (OPEN, "readActivity")
+UNCOUNTED = (OPEN, "readActivity", "takeSaid")
 
 
 def serve_request(workspace, connection):

@@ -24,6 +24,9 @@ def base_environment(home=HOME):
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",
         "MPLBACKEND": "Agg",
+        # Where the workspace takes spans; `collector` listens there.
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json",
     }
 
 

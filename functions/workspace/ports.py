@@ -11,17 +11,17 @@ PORT = re.compile(r"[1-9]\d{0,4}", re.ASCII)
 MOST = 65535
 
 
-def routes(own_port):
-    """What answers which operation. `own_port` is the workspace's own, where it has one."""
-    return {"askPort": lambda call: ask(call, own_port)}
+def routes(own_ports):
+    """What answers which operation. `own_ports` are those that the workspace itself listens on."""
+    return {"askPort": lambda call: ask(call, own_ports)}
 
 
-def ask(call, own_port):
+def ask(call, own_ports):
     given = call.params["port"]
     if not PORT.fullmatch(given) or int(given) > MOST:
         raise Problem("invalid_request", detail=f"A port is a number from 1 to {MOST}", port=given)
     port = int(given)
-    if port == own_port:
+    if port in own_ports:
         raise Problem("forbidden", detail=f"The port {port} is the workspace's own", port=port)
     path = PLACE.sub("", call.path, count=1) or "/"
     return relay(call, port, f"{path}?{call.raw_query}" if call.raw_query else path)

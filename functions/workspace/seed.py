@@ -25,7 +25,7 @@ HEAVY = ("numpy", "pandas", "matplotlib", "matplotlib.pyplot", "matplotlib.backe
 OWN = (
     "workspace", "server", "nursery", "keeper", "commands", "processes", "display", "recording", "view", "desktop.actions",
     "contexts.contexts", "contexts.routes", "cryptography.hazmat.backends.openssl.backend", "websocket", "terminals",
-    "browser.browser", "browser.routes", "container", "program",
+    "browser.browser", "browser.routes", "container", "program", "collector", "said",
 )  # fmt: skip
 MESSAGE_BYTES = 256
 ENDED_REMEMBERED = 256

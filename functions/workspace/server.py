@@ -19,16 +19,16 @@ REFUSED_PAUSE_S = 0.05
 ACCEPT_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-def serve(listener, workspace):
-    """Answers whoever connects, for as long as the process lives."""
-    Server(listener, workspace).run()
+def serve(listener, workspace, collector=None):
+    """Answers whoever connects, for as long as the process lives. `collector` is started when somebody sends to it."""
+    Server(listener, workspace, collector).run()
 
 
 class Server:
     """A connection belongs to a thread while it is asked something, and for a moment afterwards; else to the epoll."""
 
-    def __init__(self, listener, workspace):
-        self._listener, self._workspace = listener, workspace
+    def __init__(self, listener, workspace, collector):
+        self._listener, self._workspace, self._collector = listener, workspace, collector
         self._epoll = select.epoll()
         self._parked = {}
         self._queue = queue.SimpleQueue()
@@ -43,12 +43,23 @@ class Server:
             self._start_thread()
         self._listener.setblocking(False)
         self._epoll.register(self._listener, select.EPOLLIN)
+        if self._collector is not None:
+            self._epoll.register(self._collector.fileno(), select.EPOLLIN)
         while True:
             for number, _ in self._epoll.poll():
                 if number == self._listener.fileno():
                     self._accept()
+                elif self._collector is not None and number == self._collector.fileno():
+                    self._start_collector()
                 else:
                     self._hand_over(self._parked.pop(number))
+
+    def _start_collector(self):
+        try:
+            self._collector.start()
+            self._epoll.unregister(self._collector.fileno())
+        except RuntimeError:
+            self._collector.turn_away()
 
     def _accept(self):
         try:

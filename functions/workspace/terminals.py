@@ -10,6 +10,7 @@ from call import STREAMED
 from commands import ENDED_REMEMBERED
 from contract import LIMITS
 from dispatch import encode
+from environment import trace_variables
 from output import dropped_marker, text_decoder
 from problem import Problem
 from terminal import Terminal, Viewer
@@ -47,12 +48,12 @@ class Terminals:
             raise Problem("process_not_found", detail=f"There is no terminal {number}", terminalId=number)
         return terminal
 
-    def start(self, query):
+    def start(self, query, trace):
         self._make_room()
         terminal = Terminal(self.commands.pool, f"tty-{secrets.token_hex(8)}", (query["rows"], query["cols"]))
         command = query.get("command")
         argv = ["/bin/bash", "--rcfile", STARTUP] if command is None else ["/bin/bash", "-c", command]
-        spec = {"command": command or "bash", "cwd": query["cwd"], "environment": COLOURS, "background": True}
+        spec = {"command": command or "bash", "cwd": query["cwd"], "environment": COLOURS, "background": True, "trace": trace}
         try:
             self.commands.start_terminal(spec, argv, terminal)
         except BaseException:
@@ -81,7 +82,7 @@ def attach(terminals, call):
     check(call)
     query = call.query
     number = query.get("id") or query.get("terminalId")
-    terminal = terminals.start(query) if number is None else terminals.find(number)
+    terminal = terminals.start(query, trace_variables(call)) if number is None else terminals.find(number)
     speech = JsonSpeech() if query["protocol"] == "json" else TextSpeech()
     with accept(call) as websocket:
         at = min(query["from"], terminal.backlogs["stdout"].end)

@@ -8,9 +8,11 @@ import archive
 import files
 import filesystem
 import ports
+import said
 import snapshot
 import upload
 from activity import Activity
+from collector import open_collector
 from contract import TEMPLATE_TYPE_VARIABLE
 from entries import Entries
 from environment import SandboxEnvironment
@@ -51,7 +53,8 @@ class WorkspaceParts:
     display: Any = None
     terminals: Any = None
     browser: Any = None
-    own_port: int | None = None
+    said: Any = None
+    own_ports: tuple = ()
     type: str | None = None
 
 
@@ -75,12 +78,13 @@ def serve_workspace(listener, environment, nursery=None, begun=None):
     activity, variables = Activity(now_ms), SandboxEnvironment()
     parts = WorkspaceParts(user, proof_key(environment["CLEANROOM_PROOF_KEY"]), activity, variables)
     parts.type = environment.get(TEMPLATE_TYPE_VARIABLE)
-    parts.own_port = ports.port_of(listener)
+    parts.own_ports = (ports.port_of(listener), None)
     if begun is not None:
         from keeper import Keeper
         from program import Program
 
         serve(listener, beside_program(parts, Program(begun, nursery, Keeper())))
+    collector = None
     if nursery is not None:
         from browser.browser import Browser
         from commands import Commands
@@ -99,7 +103,11 @@ def serve_workspace(listener, environment, nursery=None, begun=None):
         parts.contexts = Contexts(nursery, keeper, variables, oom_kills)
         if environment.get("CLEANROOM_PREPARED_KERNEL", "1") == "1" and parts.browser.type != "Browser":
             parts.contexts.prepare()
-    serve(listener, create_workspace(parts))
+        parts.said = said.Said()
+        # Bound before there is any code that could take its place.
+        collector = open_collector(parts.said)
+        parts.own_ports = (ports.port_of(listener), collector.port if collector else None)
+    serve(listener, create_workspace(parts), collector)
 
 
 def create_workspace(parts):
@@ -112,8 +120,10 @@ def create_workspace(parts):
         **archive.routes(parts.user),
         **upload.routes(parts.user.home),
         **snapshot.routes(),
-        **ports.routes(parts.own_port),
+        **ports.routes(parts.own_ports),
     }
+    if parts.said is not None:
+        handlers |= said.routes(parts.said)
     if parts.contexts is not None:
         import contexts.routes
 
@@ -146,7 +156,7 @@ def beside_program(parts, program):
     from program import ProgramRoutes
 
     own = {name: handler for name, handler in _own_routes(parts).items() if name != "setEnvironment"}
-    routes = ProgramRoutes(program, own, ports.routes(parts.own_port))
+    routes = ProgramRoutes(program, own, ports.routes(parts.own_ports))
     return Workspace(routes, Guard(parts.proof_key, now_ms), parts.activity)
 
 

@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { proves } from "#support/range.ts";
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { LIMITS } from "#contract/limits.ts";
+import { Trace } from "#contract/span.ts";
+import { SENDER } from "#support/otlp-sender.ts";
+import { proves, type Range } from "#support/range.ts";
+
+const cli = ({ door, tenant }: Range, given: string[]) =>
+  promisify(execFile)(process.execPath, ["cli/main.ts", ...given], {
+    env: { ...process.env, CLEANROOM_URL: door.origin, CLEANROOM_API_KEY: tenant.key.apiKey },
+  });
 
 proves("R1", "a stranger and a token for one sandbox read neither traces nor the audit log", async (range) => {
   const { tenant, sandboxId, stranger, door, send } = range;
@@ -60,4 +70,79 @@ proves("R2", "no header makes a record of somebody else's doing, and text in one
     assert.notEqual(record["remoteAddress"], "203.0.113.9");
   }
   assert.doesNotMatch(await (await other.send("GET", "/api/audit")).text(), /createTask/);
+});
+
+const FORGED = (other: { traceId: string; spanId: string }) => `
+mine = own_place()
+print(send([
+    span("1" * 16, name="honest"),
+    span("2" * 16, name="of another task", traceId="${other.traceId}", parentSpanId="${other.spanId}"),
+    span("3" * 16, name="of nobody", parentSpanId="9" * 16),
+    span("4" * 16, name="circle", parentSpanId="5" * 16), span("5" * 16, name="circle", parentSpanId="4" * 16),
+    span(mine["parentSpanId"], name="in its place"),
+    span("6" * 16, name="long ago", startTimeUnixNano="1", endTimeUnixNano=str(2**62)),
+    span("7" * 16, name="\\x1b]0;owned\\x07<script>\\u202e{{7*7}}' OR 1=1 --", attributes=[{"key": "__proto__", "value": {"stringValue": "x"}}, {"key": "cleanroom.source", "value": {"stringValue": "platform"}}]),
+]))`;
+
+proves("R3", "what a sandbox says of itself is never taken for what was measured, nor for anything of another task", async (range) => {
+  const { tenant, sandboxId, neighbour, send } = range;
+  const theirs = await neighbour();
+  await theirs.inside("true");
+  const traceOf = async (id: string) => Trace.parse(await tenant.json("GET", `/api/tasks/${id}/trace`));
+  const theirCommand = (await traceOf(theirs.sandboxId)).spans.find(({ kind }) => kind === "command") ?? assert.fail();
+  await send("POST", "/contexts/execute", { code: SENDER + FORGED(theirCommand) });
+  const trace = await traceOf(sandboxId);
+  const life = trace.spans.find(({ kind, name }) => kind === "sandbox" && name.startsWith("sandbox "));
+  const execute = trace.spans.find(({ kind }) => kind === "execute") ?? assert.fail();
+  const said = new Map(trace.spans.filter(({ source }) => source === "sandbox").map((span) => [span.name, span]));
+  assert.equal(said.get("honest")?.parentSpanId, execute.spanId, "what does not lie is where it says");
+  for (const [name, ...notes] of [
+    ["of another task", "trace_foreign", "parent_unknown"],
+    ["of nobody", "parent_unknown"],
+  ] as const) {
+    assert.equal(said.get(name)?.parentSpanId, life?.spanId, name);
+    assert.deepEqual(said.get(name)?.notes, notes);
+  }
+  assert.ok(said.get("circle")?.parentSpanId);
+  assert.deepEqual(said.get("in its place")?.notes, ["id_taken"]);
+  assert.equal(execute.name, "execute", "what was measured stands");
+  assert.deepEqual(said.get("long ago")?.notes, ["time_moved"]);
+  const hostile = [...said.values()].find(({ name }) => name.includes("<script>"));
+  assert.equal(hostile?.attributes["cleanroom.source"], undefined);
+  for (const span of said.values()) {
+    assert.equal(span.traceId, execute.traceId, "whichever trace it names");
+    assert.ok(Date.parse(span.startedAt) >= Date.parse(life?.startedAt ?? ""));
+    assert.equal(span.kind, "program");
+  }
+  assert.deepEqual(
+    (await traceOf(theirs.sandboxId)).spans.filter(({ source }) => source === "sandbox"),
+    [],
+  );
+  const { stdout } = await cli(range, ["trace", sandboxId]);
+  assert.match(stdout, /\(said inside\)/);
+  for (const control of ["\u001B", "\u202E"]) assert.ok(!stdout.includes(control));
+});
+
+proves("R4", "a flood of spans is thinned out by count, hides nothing that was measured, and leaves the sandbox in use", async (range) => {
+  const { tenant, sandboxId, send, inside } = range;
+  const flood = `
+import concurrent.futures
+sent = 0
+def burst(n):
+    return send([span("%016x" % (1 + n * 1000 + i), name="noise" * 40) for i in range(1000)])[0]
+with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    print(sorted(set(pool.map(burst, range(20)))))`;
+  const answer = await send("POST", "/contexts/execute", { code: SENDER + flood });
+  assert.match(await answer.text(), /"status":"ok"/);
+  assert.equal((await inside("echo still-there")).stdout, "still-there\n");
+  const trace = Trace.parse(await tenant.json("GET", `/api/tasks/${sandboxId}/trace`));
+  const said = trace.spans.filter(({ source }) => source === "sandbox").length;
+  assert.ok(said > 0 && said <= LIMITS.saidSpansPerSandbox, `${said} are kept`);
+  assert.ok(trace.dropped > 0, "the others are counted");
+  for (const kind of ["task", "sandbox", "execute", "command"])
+    assert.ok(
+      trace.spans.some((span) => span.kind === kind),
+      kind,
+    );
+  assert.equal(trace.truncated, false);
 });

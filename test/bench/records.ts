@@ -7,6 +7,7 @@ import { openAudit } from "#core/audit.ts";
 import { contentDigest, newSpanId, type SpanRow } from "#core/span-rows.ts";
 import { openTraces } from "#core/traces.ts";
 import { openVault } from "#core/vault.ts";
+import { spanCost } from "./traced.ts";
 import { createTables } from "#infra/local/stores/tables.ts";
 
 /** What recording costs, on the embedded tables of this machine: `npm run bench:records`. */
@@ -22,7 +23,7 @@ const signingKey = generateKeyPairSync("ed25519").privateKey.export({ format: "d
 try {
   await using tables = createTables(join(folder, "tables.db"));
   const vault = openVault(signingKey, clock);
-  console.log(JSON.stringify({ ...(await spans()), ...(await audit()) }, undefined, 2));
+  console.log(JSON.stringify({ ...(await spans()), ...(await spanCost(tables)), ...(await audit()) }, undefined, 2));
 
   /** A span as an execute's is: built, digested and kept. Half a millisecond's worth at a time, at the promised pace. */
   async function spans() {

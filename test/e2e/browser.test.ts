@@ -7,6 +7,7 @@ import { Browser as BrowserNow, DevtoolsTarget, DevtoolsVersion } from "#contrac
 import { type Box, makeBox } from "#support/box.ts";
 import { type Door, newTenant, openDoor, type Tenant } from "#support/door.ts";
 import { refused } from "#support/refusal.ts";
+import { endedSpans } from "#support/spans.ts";
 import { until } from "#support/until.ts";
 
 const SITE = "http://127.0.0.1:8000";
@@ -191,6 +192,9 @@ test("a page can be driven by an address of its own", LIMIT, async () => {
   socket.close();
   const gone = new WebSocket(`${inPath().replace("http", "ws")}/devtools/page/none`);
   await new Promise((resolve) => gone.addEventListener("error", resolve));
+  const spans = await endedSpans(tenant, box.id, "browser", 2, "automatePage");
+  const driven = spans.find(({ attributes }) => Number(attributes["websocket.bytes_out"]) > 0);
+  assert.equal(driven?.status, "ok", JSON.stringify(spans));
 });
 
 test("files, settings and sources of the browser are not to be looked at through it", LIMIT, async () => {

@@ -7,6 +7,9 @@ import test, { after, before } from "node:test";
 import { promisify } from "node:util";
 import { Artifacts } from "#client/artifacts.ts";
 import type { Receipt } from "#cli/receipt.ts";
+import { Memory } from "#client/memory.ts";
+import type { TaskCost } from "#contract/cost.ts";
+import type { Trace } from "#contract/span.ts";
 import { projectDir } from "#infra/config.ts";
 import { newTenant, openDoor, type Door } from "#support/door.ts";
 import { tempDir } from "#support/temp.ts";
@@ -26,6 +29,10 @@ interface Demo {
   clean: boolean;
   first: Receipt;
   second: Receipt;
+  remembered: { found: string[]; noticed?: string; isNew: boolean };
+  trace: Trace;
+  audit: { records: number; head: number; broken?: string };
+  bill: TaskCost;
 }
 
 async function demo(...args: string[]): Promise<Demo> {
@@ -58,6 +65,42 @@ test("the pipeline: open deals untouched for 14 days are flagged, summary and ch
   assert.notEqual(first.sandbox.id, second.sandbox.id);
   assert.match(second.output.stdout, /left-by-the-first-\w+: not here\n/);
   assert.deepEqual([first.destroyed.ended, second.destroyed.ended], [true, true]);
+});
+
+test("what it leaves: a memory that the next run finds and uses, a trace of both sandboxes, an audit log that verifies, a bill", async () => {
+  await using dir = await tempDir();
+  const table = async (id: string, touched: string) => {
+    const file = join(dir.path, `${touched}.csv`);
+    const others = Array.from({ length: 20 }, (_, n) => `X-${n},Other ${n},Proposal,${n},2026-06-${String(n + 5).padStart(2, "0")}`);
+    await writeFile(file, ["id,account,stage,amount,last_touched", `${id},"Acme, Inc.",Proposal,99000,${touched}`, ...others].join("\n"));
+    return file;
+  };
+  const quiet = await demo("--input", await table("A-1", "2026-03-02"));
+  assert.equal(quiet.clean, true);
+  const noticed = "Acme, Inc. (A-1) has gone quiet since 2026-03-02";
+  assert.deepEqual([quiet.remembered.noticed, quiet.remembered.isNew], [noticed, true]);
+  const lives = quiet.trace.spans.filter(({ kind, name }) => kind === "sandbox" && name.startsWith("sandbox "));
+  assert.deepEqual(
+    lives.map(({ status }) => status),
+    ["ok", "ok"],
+  );
+  assert.equal(quiet.trace.task.outcome?.status, "succeeded");
+  assert.ok(quiet.trace.spans.some(({ kind }) => kind === "artifact") && quiet.trace.spans.some(({ kind }) => kind === "command"));
+  assert.deepEqual([quiet.audit.broken, quiet.audit.records === quiet.audit.head], [undefined, true]);
+  assert.deepEqual([quiet.bill.taskId, quiet.bill.sandboxes.length], [quiet.trace.task.id, 2]);
+  assert.ok(
+    quiet.bill.lines.some(({ quantity }) => quantity > 0),
+    "something was used",
+  );
+  const memory = await Memory.open("demo", client);
+  assert.ok((await memory.records()).some(({ text }) => text === noticed));
+  const again = await demo("--input", await table("A-1", "2026-06-24"));
+  assert.ok(again.remembered.found.includes(noticed), "the next run finds it");
+  assert.match(
+    again.first.output.stdout,
+    /Remembered: Acme, Inc\. \(A-1\) has gone quiet since 2026-03-02: not among the untouched any more/,
+  );
+  assert.match(String(await contentOf(again.first, "summary.md")), /## Remembered from before\n\n- Acme/, "and uses it");
 });
 
 test("a table that nobody made for it, the machine's own packages, is described and nothing is claimed of it", async () => {

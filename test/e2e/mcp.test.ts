@@ -6,6 +6,7 @@ import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { allBoxes, makeBox } from "#support/box.ts";
 import { type Door, newTenant, openDoor, type Tenant } from "#support/door.ts";
 import { connectMcp, useTool } from "#support/mcp-client.ts";
+import { endedSpans } from "#support/spans.ts";
 import { until } from "#support/until.ts";
 
 const TEMPLATE = "/templates/code-interpreter/mcp";
@@ -40,6 +41,8 @@ test("a session has a sandbox of its own from the first tool on, which keeps its
   const [box, ...more] = await living();
   assert.ok(box);
   assert.equal(more.length, 0);
+  const spans = await endedSpans(tenant, box.id, "tool", 2);
+  for (const { name, status, input } of spans) assert.deepEqual([name, status, input?.digest?.length], ["run_code", "ok", 64]);
   await session[Symbol.asyncDispose]();
   assert.deepEqual(await living(), []);
   assert.equal((await tenant.json<{ endReason: string }>("GET", `/api/sandboxes/${box.id}`)).endReason, "deleted");

@@ -3,6 +3,8 @@ import { after, test } from "node:test";
 import type { Terminal } from "#contract/terminal.ts";
 import { type Box, makeBox } from "#support/box.ts";
 import { newTenant, openDoor } from "#support/door.ts";
+import { Trace } from "#contract/span.ts";
+import { endedSpans } from "#support/spans.ts";
 import { openTty } from "#support/tty.ts";
 import { until } from "#support/until.ts";
 
@@ -190,4 +192,26 @@ test("ending a terminal ends all that it started; a sandbox has only so many", b
   for (let count = 0; count < 32; count += 1) open.push(await ttyOf(box, "&command=cat"));
   await assert.rejects(ttyOf(box));
   for (const one of open) one.socket.close();
+});
+
+test("a connection is a span of its task, with its place inside, how much went by and how it was closed", bounded, async () => {
+  await using box = await makeBox(tenant);
+  {
+    await using tty = await ttyOf(box);
+    tty.type("echo place-$TRACEPARENT-\r");
+    await tty.shows(/place-00-[0-9a-f]{32}-[0-9a-f]{16}-01-/);
+    const trace = Trace.parse(await tenant.json("GET", `/api/tasks/${box.id}/trace`));
+    const open = trace.spans.find(({ kind }) => kind === "terminal");
+    assert.deepEqual([open?.name, open?.status, open?.durationMs], ["attachTerminal", "unknown", undefined], "it goes on");
+    assert.ok(tty.screen().replaceAll("\n", "").includes(`-${open?.spanId}-01-`), "code inside knows its place");
+    tty.type("exit 3\r");
+    await tty.closed;
+  }
+  const [span] = await endedSpans(tenant, box.id, "terminal");
+  assert.partialDeepStrictEqual(span, { name: "attachTerminal", source: "platform", status: "ok", statusMessage: "closed 1000" });
+  assert.equal(span?.attributes["websocket.close_code"], 1000);
+  assert.ok(Number(span?.attributes["websocket.bytes_in"]) > 20);
+  assert.ok(Number(span?.attributes["websocket.bytes_out"]) > 100);
+  const refusal = await fetch(`${door.origin}/sandboxes/${box.id}/processes/tty?id=none`, { headers: bearer });
+  assert.ok(!refusal.ok);
 });

@@ -5,6 +5,7 @@ import { type Box, makeBox } from "#support/box.ts";
 import { newTenant, openDoor } from "#support/door.ts";
 import { refused } from "#support/refusal.ts";
 import { coloursOf, openRfb } from "#support/rfb.ts";
+import { endedSpans } from "#support/spans.ts";
 import { until } from "#support/until.ts";
 
 const door = await openDoor();
@@ -36,6 +37,11 @@ test("the display is seen by any RFB client, by both of AgentRun's names and by 
   await box.command("exec xterm", { environment, background: true });
   using second = await openRfb(viewUrl(box, "livestream"));
   await until("both see the window", async () => coloursOf(await first.frame()) > 2 && coloursOf(await second.frame()) > 2, SLOW_MS);
+  first[Symbol.dispose]();
+  second[Symbol.dispose]();
+  const seen = (await endedSpans(tenant, box.id, "desktop", 2)).filter(({ name }) => name.startsWith("openLive"));
+  assert.deepEqual(seen.map(({ name }) => name).toSorted(), ["openLivestream", "openLiveview"]);
+  for (const { attributes } of seen) assert.ok(Number(attributes["websocket.bytes_out"]) > 1000, "a picture is some bytes");
 });
 
 test("what an owner types in a view arrives, and is control for as long as it goes on", async () => {

@@ -1,7 +1,13 @@
-import { readFileSync, writeSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
+import { verifyChain } from "#contract/audit-chain.ts";
+import { asProblem } from "#contract/problem.ts";
+import { openAudit } from "#core/audit.ts";
+import type { SearchDoc } from "#core/ports.ts";
+import { openTraces } from "#core/traces.ts";
 import { createObjects } from "#infra/local/stores/objects.ts";
 import { createQueue } from "#infra/local/stores/queue.ts";
+import { createSearch } from "#infra/local/stores/search.ts";
 import { createTables } from "#infra/local/stores/tables.ts";
 
 // A process of its own that works on a store, as the worker does beside the gateway. It begins when it is told to,
@@ -100,6 +106,50 @@ const JOBS: Record<string, () => Promise<void>> = {
     say(JSON.stringify({ sizeBytes, readBytes, putMs, getMs, peakMiB: peakMiB() }));
   },
 
+  /** Remembers batches of twenty without end. */
+  async remember() {
+    await using search = createSearch(path);
+    await begin();
+    for (let n = 0; ; n++) {
+      await search.index("s", batchOf(n));
+      say(n);
+    }
+  },
+
+  /** Fills a small disk with audit records, spans and memories, makes room again, and goes on; says what became of each. */
+  async fillRecords() {
+    const filler = `${path}/filler`;
+    const lost: string[] = [];
+    await using tables = createTables(`${path}/tables.db`);
+    await using search = createSearch(`${path}/memory`);
+    const clock = { now: Date.now };
+    const log = {
+      event: (name: string, facts: object) => void lost.push(`${name} ${JSON.stringify(facts).includes("disk under the store is full")}`),
+    };
+    const [audit, traces] = [openAudit(tables, clock, log), openTraces(tables, clock, log)];
+    const facts = { actor: { kind: "key", id: "k" }, action: "x".repeat(400), phase: "done", decision: "allow", policy: "p" } as const;
+    await begin();
+    await audit.append("p", facts);
+    await search.index("s", batchOf(0));
+    writeFileSync(filler, Buffer.alloc(Number(rest[0])));
+    const codes = [await refusalOf(() => audit.append("p", facts)), await refusalOf((n) => search.index("s", batchOf(n)))];
+    traces.record(
+      { projectId: "p", taskId: "t" },
+      { spanId: "1", traceId: "2", kind: "execute", name: "x".repeat(60_000), source: "platform", startMs: 1, status: "ok" },
+    );
+    await traces.flush();
+    rmSync(filler);
+    await audit.append("p", facts);
+    await search.index("s", batchOf(1));
+    const rows = await tables.range<{ lines: string[] }>("audit", "p/", { limit: 100_000 });
+    const { broken, records } = verifyChain(
+      rows.flatMap(({ value }) => value.lines),
+      undefined,
+    );
+    const { docs } = await search.size("s");
+    say(JSON.stringify({ codes, lost, broken, records, halves: docs % BATCH }));
+  },
+
   /** Fills a small disk; says how the put ended and what is left of it. */
   async fill() {
     await using objects = createObjects(path);
@@ -113,6 +163,28 @@ const JOBS: Record<string, () => Promise<void>> = {
     say(JSON.stringify({ code, keys, sizes: [small.sizeBytes, again.sizeBytes] }));
   },
 };
+
+/** Does something until it is refused; says by which Problem. */
+async function refusalOf(work: (n: number) => Promise<unknown>): Promise<string> {
+  for (let n = 1; n < 100_000; n++) {
+    try {
+      await work(n);
+    } catch (error) {
+      return asProblem(error).code;
+    }
+  }
+  return "never";
+}
+
+const BATCH = 20;
+
+/** Documents that are there together or not at all. */
+function batchOf(n: number): SearchDoc[] {
+  return Array.from({ length: BATCH }, (_, at) => {
+    const words = ["every", `batch${n}`, `word${at}`];
+    return { id: `d${n}-${at}`, atMs: n, facets: { batch: `b${n}` }, words, value: { text: "x".repeat(500) } };
+  });
+}
 
 async function begin(): Promise<void> {
   say("ready");

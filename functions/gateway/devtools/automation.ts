@@ -33,8 +33,8 @@ export interface Joined {
   opened: Opened;
 }
 
-/** Joins them until both are gone, and has what is done meanwhile written down. */
-export async function automate({ platform, witnesses }: Gateway, joined: Joined, bounds: Bounds = BOUNDS): Promise<void> {
+/** Joins them until both are gone, and has what is done meanwhile written down; answers the code that the client was closed with. */
+export async function automate({ platform, witnesses }: Gateway, joined: Joined, bounds: Bounds = BOUNDS): Promise<number | undefined> {
   const { client, head, browser, project, sandboxId, opened } = joined;
   const presence = witnesses.join(project.id, sandboxId);
   const around = {
@@ -46,7 +46,7 @@ export async function automate({ platform, witnesses }: Gateway, joined: Joined,
     opened,
   };
   try {
-    await new Relay(client, browser, around).run(head);
+    return await new Relay(client, browser, around).run(head);
   } finally {
     presence.leave();
   }

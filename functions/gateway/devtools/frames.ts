@@ -119,14 +119,16 @@ export class FrameWalker {
   }
 }
 
-function headSize(bytes: Buffer): number | undefined {
+/** How many bytes a frame's head has; undefined while that is not known. */
+export function headSize(bytes: Buffer): number | undefined {
   const second = bytes[1];
   if (second === undefined) return undefined;
   const length = second & 0x7f;
   return 2 + (length === SHORT ? 2 : length === LONG ? 8 : 0) + ((second & MASKED) === 0 ? 0 : 4);
 }
 
-function lengthOf(bytes: Buffer): number {
+/** How long the payload is that a head announces. */
+export function lengthOf(bytes: Buffer): number {
   const short = (bytes[1] ?? 0) & 0x7f;
   if (short < SHORT) return short;
   if (short === SHORT) return bytes.readUInt16BE(2);

@@ -65,6 +65,7 @@ export class Relay {
   readonly #gone = new AbortController();
   #waiting: Buffer[] = [];
   #closing = false;
+  #code: number | undefined;
   #blockedAtMs: number | undefined;
   #left: number;
   #refilledAtMs = performance.now();
@@ -88,8 +89,8 @@ export class Relay {
     });
   }
 
-  /** Goes on until both ends are gone. */
-  async run(head: Buffer): Promise<void> {
+  /** Goes on until both ends are gone; answers the code that the client was closed with. */
+  async run(head: Buffer): Promise<number | undefined> {
     for (const end of [this.#client, this.#browser]) {
       end.on("error", () => end.destroy());
       end.once("close", () => this.#gone.abort());
@@ -97,6 +98,7 @@ export class Relay {
     const watch = setInterval(() => this.#watch(), MS).unref();
     try {
       await Promise.all([this.#down(), this.#up(head)]);
+      return this.#code;
     } finally {
       clearInterval(watch);
       this.#holding.close();
@@ -139,7 +141,10 @@ export class Relay {
   }
 
   #forward({ bytes, payload, head, ends }: Piece): void {
-    if (head?.opcode === CLOSE) this.#closing = true;
+    if (head?.opcode === CLOSE) {
+      this.#closing = true;
+      if (payload.length >= 2) this.#code ??= payload.readUInt16BE(0);
+    }
     if (this.#asked.size > 0 && head?.opcode === TEXT && ends && payload.length < SNIFFED_BYTES) this.#noteContext(payload);
     this.#write(this.#client, bytes);
     if (ends && this.#walker.betweenMessages) this.#flush();
@@ -211,6 +216,7 @@ export class Relay {
   #bye(code: number, reason: string): void {
     if (this.#closing && code !== 1000) return;
     this.#closing = true;
+    this.#code ??= code;
     this.#flushIfBetween();
     if (this.#walker.betweenFrames) this.#write(this.#client, closeFrame(code, reason));
     this.#client.end();

@@ -4,6 +4,7 @@ import { LIMITS } from "#contract/limits.ts";
 import { readJson } from "#contract/operation.ts";
 import { Problem, problemFrom } from "#contract/problem.ts";
 import { readEvents } from "#contract/sse.ts";
+import { formatTraceparent, type TraceContext, TRACEPARENT_HEADER } from "#contract/traceparent.ts";
 import type { Project } from "#contract/project.ts";
 import { actOnDesktop } from "#core/desktop.ts";
 import { connectSandbox, requestSandbox } from "#core/sandboxes.ts";
@@ -20,7 +21,7 @@ const LONGEST_MS = LIMITS.timeoutMaxMs + 60_000;
 export function openInside(
   gateway: Gateway,
   project: Project,
-  { sandboxId, requestId, signal }: { sandboxId: string; requestId: string; signal: AbortSignal },
+  { sandboxId, requestId, signal, trace }: { sandboxId: string; requestId: string; signal: AbortSignal; trace: TraceContext | undefined },
 ): Pick<Work, "ask" | "json" | "events" | "browse" | "desktop" | "connect"> & Disposable {
   const passing = new EventEmitter();
   const bounded = AbortSignal.any([signal, AbortSignal.timeout(LONGEST_MS)]);
@@ -28,6 +29,7 @@ export function openInside(
   async function ask(method: string, path: string, asked: Asked = {}): Promise<Response> {
     const flow = gateway.turnstile.enter(project.id, sandboxId, passing);
     const headers = new Headers({ ...asked.headers, "x-request-id": requestId });
+    if (trace) headers.set(TRACEPARENT_HEADER, formatTraceparent(trace));
     const body = bodyOf(asked, headers);
     const passage = { method, url: path + queryOf(asked), headers, body };
     const response = await requestSandbox(gateway.platform, project, sandboxId, passage, bounded);

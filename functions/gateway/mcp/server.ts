@@ -13,6 +13,7 @@ import { HANDLE_TOOLS, SandboxArgument, sandboxOf, type Speaker } from "./place.
 import { PROCESS_TOOLS } from "./process-tools.ts";
 import { openProgress } from "./progress.ts";
 import { TERMINAL_TOOLS } from "./terminal-tools.ts";
+import { traced } from "./traced.ts";
 import type { Outcome, Tool } from "./tool.ts";
 
 const TOOLS: ReadonlyMap<string, Tool> = new Map(
@@ -98,8 +99,11 @@ async function useTool(
   using progress = openProgress(ctx);
   const sandboxId = await sandboxOf(gateway, speaker, named, signal);
   gateway.platform.counts.count({ projectId: speaker.principal.project.id, id: sandboxId }, { tool_calls: 1 });
-  using inside = openInside(gateway, speaker.principal.project, { sandboxId, requestId: `mcp-${id}`, signal });
-  return await tool.run(input, { ...inside, sandboxId, signal, progress: (words) => progress.say(words) });
+  const { principal } = speaker;
+  return await traced(gateway, principal, { sandboxId, tool: tool.name, input }, async (trace) => {
+    using inside = openInside(gateway, principal.project, { sandboxId, requestId: `mcp-${id}`, signal, trace });
+    return await tool.run(input, { ...inside, sandboxId, signal, progress: (words) => progress.say(words) });
+  });
 }
 
 function succeeded({ value, content, failed }: Outcome) {

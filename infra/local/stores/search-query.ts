@@ -9,6 +9,8 @@ export const BLOCKS = 2 ** 20;
 const BLOCKS_ALONE = 48;
 /** Up to so many documents of a stretch of time are looked up ahead; of more, each is looked at when it is found. */
 const TIMES_AHEAD = 20_000;
+/** From so small a share of the documents on, those that a filter lets through are looked up one by one. */
+const FEW = 16;
 const NEVER = Number.MAX_SAFE_INTEGER;
 const PLACE_SHIFT = 20;
 const BARRED = 255;
@@ -20,6 +22,12 @@ export interface Masked {
   lets(doc: number): boolean;
   /** The blocks that have any; undefined when they are nearly all. */
   blocks: readonly number[] | undefined;
+}
+
+/** Scores by document; where only a few were looked at, which. */
+interface Scored {
+  scores: Float32Array;
+  few: readonly number[] | undefined;
 }
 
 interface Word {
@@ -84,16 +92,43 @@ export function queryIn(statements: Statements, { words, filter, limit, nowMs }:
   if (known.length === 0 || filtered?.docs?.length === 0) return [];
   const { score, parts } = scorer(totals.length / Math.max(1, totals.found));
   const scores = new Float32Array(totals.next);
+  const few = filtered?.docs && filtered.docs.length * FEW <= totals.next ? filtered.docs.toSorted((a, b) => a - b) : undefined;
   for (const { number, idf } of known)
     eachPosting(statements, number, filtered?.blocks, (postings, base) => {
+      if (few) {
+        for (const [doc, posting] of ofFew(postings, base, few)) scores[doc] = (scores[doc] ?? 0) + score(posting, idf);
+        return;
+      }
       for (const posting of postings) {
         const doc = base + (posting >>> PLACE_SHIFT);
         scores[doc] = (scores[doc] ?? 0) + score(posting, idf);
       }
     });
-  if (filtered) for (let doc = 0; doc < scores.length; doc += 1) if (scores[doc] !== 0 && !filtered.lets(doc)) scores[doc] = 0;
+  if (filtered && !few) for (let doc = 0; doc < scores.length; doc += 1) if (scores[doc] !== 0 && !filtered.lets(doc)) scores[doc] = 0;
   const shown = isShown(statements, filter, nowMs);
-  return best(scores, limit, shown).map((doc) => hitOf(docRow(statements.byDoc.get(doc)), scores[doc] ?? 0, known, parts));
+  return best({ scores, few }, limit, shown).map((doc) => hitOf(docRow(statements.byDoc.get(doc)), scores[doc] ?? 0, known, parts));
+}
+
+/** The postings of those of some documents, in order, that are in this block and have one: looked up, since they are few. */
+function* ofFew(postings: Postings, base: number, docs: readonly number[]): Generator<[number, number]> {
+  for (let at = firstFrom(docs, base); at < docs.length; at += 1) {
+    const doc = docs[at] ?? 0;
+    if (doc >= base + BLOCK) return;
+    const place = ((doc - base) << PLACE_SHIFT) >>> 0;
+    const posting = postings[firstFrom(postings, place)];
+    if (posting !== undefined && posting >>> PLACE_SHIFT === doc - base) yield [doc, posting];
+  }
+}
+
+/** Where in numbers that rise the first is that is not below. */
+function firstFrom(numbers: ArrayLike<number>, least: number): number {
+  let [from, to] = [0, numbers.length];
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if ((numbers[middle] ?? 0) < least) from = middle + 1;
+    else to = middle;
+  }
+  return from;
 }
 
 /** Compares vectors one by one, the newest first, as many as the limit says. */
@@ -137,9 +172,9 @@ function eachPosting(
 }
 
 /** The best documents that may be shown. More are picked when too few of them may. */
-function best(scores: Float32Array, limit: number, shown: (doc: number) => boolean): number[] {
+function best(scored: Scored, limit: number, shown: (doc: number) => boolean): number[] {
   for (let size = limit + 16; ; size *= 8) {
-    const { docs, all } = highest(scores, size);
+    const { docs, all } = highest(scored, size);
     const found: number[] = [];
     for (const doc of docs) {
       if (found.length === limit) break;
@@ -150,11 +185,13 @@ function best(scores: Float32Array, limit: number, shown: (doc: number) => boole
 }
 
 /** The highest scores by a heap whose root is the least of them; the newer document first among equals. */
-function highest(scores: Float32Array, size: number): { docs: number[]; all: boolean } {
+function highest({ scores, few }: Scored, size: number): { docs: number[]; all: boolean } {
   const heap: number[] = [];
   const below = (a: number, b: number) => (scores[a] ?? 0) - (scores[b] ?? 0) || a - b;
   let all = true;
-  for (let doc = 0; doc < scores.length; doc += 1) {
+  const looked = few?.length ?? scores.length;
+  for (let at = 0; at < looked; at += 1) {
+    const doc = few ? (few[at] ?? 0) : at;
     if (scores[doc] === 0) continue;
     if (heap.length < size) {
       heap.push(doc);
