@@ -3,18 +3,29 @@ import { createWriteStream } from "node:fs";
 import { link, rename, rm } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import {
+  changeArtifact,
   deleteArtifact,
   getArtifact,
+  getArtifactUsage,
   keepArtifact,
   linkArtifact,
   listArtifacts,
   type Artifact,
   type ArtifactLink,
+  type ArtifactUsage,
 } from "#contract/artifact.ts";
+import {
+  listArtifactEntries,
+  previewArtifact,
+  readArtifactEntry,
+  type ArtifactEntry,
+  type ArtifactPreview,
+} from "#contract/artifact-content.ts";
 import { LIMITS } from "#contract/limits.ts";
 import { Problem } from "#contract/problem.ts";
-import { call, chunksOf, newClient, openLink, type Client, type ClientOptions } from "./client.ts";
+import { call, chunksOf, newClient, open, openLink, type Client, type ClientOptions } from "./client.ts";
 import { readAs, type Content, type Format } from "./read.ts";
+import { uploadFile } from "./uploads.ts";
 
 interface Options extends ClientOptions {
   signal?: AbortSignal | undefined;
@@ -30,10 +41,15 @@ export class SandboxArtifacts {
     this.#sandboxId = sandboxId;
   }
 
-  /** Keeps a file under its own name or the one given. */
+  /** Keeps a file, or a directory as one tar, under its own name or the one given: the next version of that name. */
   async keep(
     path: string,
-    options: { name?: string | undefined; mediaType?: string | undefined; signal?: AbortSignal | undefined } = {},
+    options: {
+      name?: string | undefined;
+      mediaType?: string | undefined;
+      retainUntil?: string | undefined;
+      signal?: AbortSignal | undefined;
+    } = {},
   ): Promise<Artifact> {
     const { signal, ...rest } = options;
     return await call(this.#client, keepArtifact, { params: { sandboxId: this.#sandboxId }, body: { path, ...rest }, signal });
@@ -51,12 +67,68 @@ export const Artifacts = {
   link: linkKept,
   download: downloadKept,
   save: saveKept,
+  upload: uploadFile,
+  latest: latestKept,
+  change: changeKept,
+  entries: entriesKept,
+  readEntry: readEntryKept,
+  preview: previewKept,
+  usage: usageOfProject,
   remove: removeKept,
 };
 
-/** Newest first, all pages. */
-async function listKept(options: Options & { sandboxId?: string | undefined; taskId?: string | undefined } = {}): Promise<Artifact[]> {
-  return await collect(newClient(options), { sandboxId: options.sandboxId, taskId: options.taskId }, options.signal);
+/** Newest first, all pages; with a `name`, its versions. */
+async function listKept(options: Options & Filter = {}): Promise<Artifact[]> {
+  const { sandboxId, taskId, name } = options;
+  return await collect(newClient(options), { sandboxId, taskId, name }, options.signal);
+}
+
+/** The newest version of a name; undefined when nothing of that name is kept. */
+async function latestKept(name: string, options: Options = {}): Promise<Artifact | undefined> {
+  const query = { name, version: "latest" as const };
+  return (await call(newClient(options), listArtifacts, { query, signal: options.signal })).items[0];
+}
+
+/** Retains an artifact until a moment, or turns its legal hold on or off. */
+async function changeKept(
+  artifactId: string,
+  change: { retainUntil?: string | undefined; hold?: boolean | undefined },
+  options: Options = {},
+): Promise<Artifact> {
+  return await call(newClient(options), changeArtifact, { params: { artifactId }, body: change, signal: options.signal });
+}
+
+/** What a directory holds, all pages. The paths are the sandbox's word. */
+async function entriesKept(artifactId: string, options: Options = {}): Promise<ArtifactEntry[]> {
+  const client = newClient(options);
+  const items: ArtifactEntry[] = [];
+  let after: string | undefined;
+  do {
+    const page = await call(client, listArtifactEntries, { params: { artifactId }, query: { after, limit: 1000 }, signal: options.signal });
+    items.push(...page.items);
+    after = page.next;
+  } while (after !== undefined);
+  return items;
+}
+
+/** One file of a directory that was kept. */
+async function readEntryKept<F extends Format = "bytes">(
+  artifactId: string,
+  path: string,
+  options: Options & { format?: F | undefined } = {},
+): Promise<Content<F>> {
+  const client = newClient(options);
+  const { signal } = options;
+  const response = await open(client, readArtifactEntry, { params: { artifactId }, query: { path }, accept: "*/*", signal });
+  return await readAs(chunksOf(client, response, signal), options.format ?? ("bytes" as F));
+}
+
+async function previewKept(artifactId: string, options: Options = {}): Promise<ArtifactPreview> {
+  return await call(newClient(options), previewArtifact, { params: { artifactId }, signal: options.signal });
+}
+
+async function usageOfProject(options: Options = {}): Promise<ArtifactUsage> {
+  return await call(newClient(options), getArtifactUsage, { signal: options.signal });
 }
 
 async function getKept(artifactId: string, options: Options = {}): Promise<Artifact> {
@@ -127,11 +199,13 @@ async function* verified(chunks: AsyncIterable<Uint8Array>, artifact: Artifact):
   throw new Problem("internal", { detail: `What came for ${artifact.name} is not what was kept`, next: "Download it again." });
 }
 
-async function collect(
-  client: Client,
-  filter: { sandboxId?: string | undefined; taskId?: string | undefined },
-  signal: AbortSignal | undefined,
-): Promise<Artifact[]> {
+interface Filter {
+  sandboxId?: string | undefined;
+  taskId?: string | undefined;
+  name?: string | undefined;
+}
+
+async function collect(client: Client, filter: Filter, signal: AbortSignal | undefined): Promise<Artifact[]> {
   const items: Artifact[] = [];
   let after: string | undefined;
   do {

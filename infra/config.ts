@@ -70,6 +70,8 @@ const FunctionEnvironment = z
     CLEANROOM_QUOTA_SANDBOXES: z.coerce.number().int().positive().default(1000),
     CLEANROOM_QUOTA_CPU: z.coerce.number().positive().default(2000),
     CLEANROOM_QUOTA_MEMORY_MIB: z.coerce.number().int().positive().default(2_048_000),
+    CLEANROOM_QUOTA_ARTIFACTS: z.coerce.number().int().positive().default(100_000),
+    CLEANROOM_QUOTA_ARTIFACT_MIB: z.coerce.number().int().positive().default(262_144),
     CLEANROOM_REQUESTS_PER_SECOND: z.coerce.number().positive().default(LIMITS.requestsPerSecond),
     CLEANROOM_REQUESTS_AT_ONCE: z.coerce.number().int().positive().default(LIMITS.requestsAtOnce),
     CLEANROOM_STREAM_MIB_PER_SECOND: z.coerce
@@ -123,7 +125,13 @@ export function functionConfig(environment: NodeJS.ProcessEnv = process.env) {
     idleMaxMs: env.CLEANROOM_IDLE_MAX_S,
     idleDefaultMs: env.CLEANROOM_IDLE_DEFAULT_S,
     lifeMaxMs: env.CLEANROOM_LIFE_MAX_S,
-    quota: { sandboxes: env.CLEANROOM_QUOTA_SANDBOXES, cpu: env.CLEANROOM_QUOTA_CPU, memoryMiB: env.CLEANROOM_QUOTA_MEMORY_MIB },
+    quota: {
+      sandboxes: env.CLEANROOM_QUOTA_SANDBOXES,
+      cpu: env.CLEANROOM_QUOTA_CPU,
+      memoryMiB: env.CLEANROOM_QUOTA_MEMORY_MIB,
+      artifacts: env.CLEANROOM_QUOTA_ARTIFACTS,
+      artifactMiB: env.CLEANROOM_QUOTA_ARTIFACT_MIB,
+    },
     usageIntervalMs: env.CLEANROOM_USAGE_INTERVAL_S,
     scaling: { minPrepared: env.CLEANROOM_MIN_PREPARED, maxPrepared: env.CLEANROOM_MAX_PREPARED },
     /** How much one sandbox, and one project on the control routes, may be asked through one gateway. */

@@ -10,6 +10,11 @@ export const LIMITS = {
   /** All snapshots of a project together, equal bytes counted each time; each counts as the least at least. */
   snapshotsBytes: 64 * 1024 * MIB,
   snapshotLeastBytes: 16 * MIB,
+  /** Parts of one upload, and how long it may be under way before it counts as abandoned. */
+  uploadParts: 10_000,
+  uploadLifeMs: 7 * 24 * HOUR_MS,
+  /** How far ahead an artifact may be retained. */
+  retainMaxMs: 10 * 365 * 24 * HOUR_MS,
   /** Sandboxes that one fork may make. */
   forksAtOnce: 16,
   /** Actions of each kind that one sandbox's log keeps; what comes after is counted. */

@@ -3,6 +3,7 @@ import * as agentrunMemory from "./agentrun-memory.ts";
 import * as agentrunSandbox from "./agentrun-sandbox.ts";
 import * as agentrunTemplate from "./agentrun-template.ts";
 import * as agentrun from "./agentrun.ts";
+import * as artifactContent from "./artifact-content.ts";
 import * as artifact from "./artifact.ts";
 import * as audit from "./audit.ts";
 import * as browser from "./browser.ts";
@@ -32,6 +33,7 @@ import * as budget from "./budget.ts";
 import * as webhook from "./webhook.ts";
 import * as view from "./view.ts";
 import * as traceExport from "./trace-export.ts";
+import * as upload from "./upload.ts";
 import * as workspace from "./workspace.ts";
 
 /** What the door answers itself. */
@@ -40,6 +42,8 @@ export const DOOR_OPERATIONS = [
   sandbox,
   template,
   artifact,
+  artifactContent,
+  upload,
   snapshot,
   task,
   ticket,

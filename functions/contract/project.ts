@@ -3,8 +3,17 @@ import { Moment, Name, page, Count } from "./id.ts";
 import { LIMITS } from "./limits.ts";
 import { operation } from "./operation.ts";
 
-/** What the sandboxes of a project may take together, all at once: how many there are, and what their templates give them. */
-export const Quota = z.object({ sandboxes: z.int(), cpu: z.number(), memoryMiB: z.int() });
+/**
+ * What the sandboxes of a project may take together, all at once: how many there are, and what their templates give them;
+ * and what it may have kept: how many artifacts, and their bytes, equal ones counted each time.
+ */
+export const Quota = z.object({
+  sandboxes: z.int(),
+  cpu: z.number(),
+  memoryMiB: z.int(),
+  artifacts: z.int(),
+  artifactMiB: z.int(),
+});
 export type Quota = z.output<typeof Quota>;
 
 /** A tenant. Everything is owned by one project, and a key acts for one project. */
@@ -23,6 +32,8 @@ const SetQuota = z.strictObject({
   sandboxes: z.int().positive().max(100_000).optional(),
   cpu: z.number().min(0.05).max(1_000_000).optional(),
   memoryMiB: z.int().positive().max(1_000_000_000).optional(),
+  artifacts: z.int().positive().max(10_000_000).optional(),
+  artifactMiB: z.int().positive().max(1_000_000_000).optional(),
 });
 
 export const CreateProject = z.strictObject({

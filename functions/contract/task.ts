@@ -50,7 +50,7 @@ export type Task = z.output<typeof Task>;
 /** A task with what hangs on it, newest first and the newest hundred of each. */
 export const TaskDetail = Task.extend({
   sandboxes: z.array(z.object({ id: SandboxId, template: z.string(), state: z.string() })),
-  artifacts: z.array(z.object({ id: z.string(), name: z.string(), sizeBytes: z.int(), sandboxId: SandboxId })),
+  artifacts: z.array(z.object({ id: z.string(), name: z.string(), sizeBytes: z.int(), sandboxId: SandboxId.optional() })),
 });
 export type TaskDetail = z.output<typeof TaskDetail>;
 

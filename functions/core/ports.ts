@@ -135,6 +135,13 @@ export interface ObjectInfo {
   modifiedAtMs: number;
 }
 
+/** A request that its bearer may send to the store itself, with no other credential: this method, these headers, this address. */
+export interface ObjectLink {
+  method: "GET" | "PUT";
+  url: string;
+  headers: Record<string, string>;
+}
+
 /**
  * Bytes by key. `put` is whole or not at all, replaces what was there, and answers the size and hash of what it took;
  * more than `maxBytes` is Problem `body_too_large`, a full store `disk_full`, and an abort rejects with the signal's reason.
@@ -155,10 +162,16 @@ export interface Objects {
   head(key: string): Promise<ObjectInfo | undefined>;
   /** Objects whose key starts with `prefix` and comes after `after`, in the order of keys. */
   list(prefix: string, page: { after?: string; limit: number }): Promise<ObjectInfo[]>;
+  /** Copies within the store, replacing what was there; the bytes pass nobody. False when there is no source. */
+  copy(from: string, to: string): Promise<boolean>;
   /** Renames within the store, replacing what was there. False when there is no source. */
   move(from: string, to: string): Promise<boolean>;
   /** Removing what is not there is done already. */
   remove(key: string): Promise<void>;
+  /** A link that reads one object until a moment, as a download of that name; undefined where the store has no door of its own. */
+  downloadLink(key: string, about: { name: string; expiresAtMs: number }): ObjectLink | undefined;
+  /** A link that puts one object of exactly that size until a moment; undefined where the store has no door of its own. */
+  uploadLink(key: string, about: { sizeBytes: number; expiresAtMs: number }): ObjectLink | undefined;
 }
 
 /** A message as its consumer holds it until the visibility time-out. */

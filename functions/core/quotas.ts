@@ -15,7 +15,7 @@ type Size = Pick<SandboxRow, "cpu" | "memoryMiB">;
 interface Count {
   /** The count's place beside the others of its project. */
   name: string;
-  quota: keyof Quota;
+  quota: "sandboxes" | "cpu" | "memoryMiB";
   unitsOf: (size: Size) => number;
   ceilingOf: (quota: Quota) => number;
   words: (ceiling: number) => string;

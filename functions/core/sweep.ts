@@ -1,5 +1,6 @@
 import { keepLog, OPEN_LOGS } from "./actions.ts";
 import { anchorHead } from "./audit-log.ts";
+import { ARTIFACT_QUOTAS, reconcileArtifacts } from "./artifact-quotas.ts";
 import { collectIntents } from "./artifacts.ts";
 import { CREATE_GRACE_MS, type DueRow, dueKey, dueTime, nextDue } from "./due.ts";
 import { endRow, finishEnding, noticeGone } from "./endings.ts";
@@ -30,6 +31,7 @@ import { reconcileBytes, SNAPSHOT_QUOTAS } from "./snapshot-quotas.ts";
 import { leaveTask } from "./task-rows.ts";
 import { collectTickets } from "./tickets.ts";
 import { TEMPLATES, type TemplateRow } from "./templates.ts";
+import { collectUploads } from "./uploads.ts";
 
 const SWEEPS = "sweeps";
 const DUE_PER_RUN = 500;
@@ -68,9 +70,11 @@ export async function sweep(platform: Platform, limits: Limits, signal?: AbortSi
   await step(run, "due", () => sweepDue(run));
   await step(run, "living", () => sweepLiving(run));
   await step(run, "orphans", () => sweepOrphans(run));
-  await step(run, "quotas", () => sweepQuotas(run));
+  await step(run, "quotas", () => sweepCounts(run, QUOTAS, reconcileQuota));
   await step(run, "artifacts", async () => {
     report.collected += await collectIntents(platform, INTENTS_PER_RUN);
+    report.collected += await collectUploads(platform, INTENTS_PER_RUN);
+    await sweepCounts(run, ARTIFACT_QUOTAS, reconcileArtifacts);
   });
   await step(run, "action logs", async () => {
     const open = await stretch<object>(platform, OPEN_LOGS, LOGS_PER_RUN);
@@ -80,7 +84,7 @@ export async function sweep(platform: Platform, limits: Limits, signal?: AbortSi
   });
   await step(run, "snapshots", async () => {
     report.collected += await collectSnapshots(platform, INTENTS_PER_RUN);
-    await sweepBytes(run);
+    await sweepCounts(run, SNAPSHOT_QUOTAS, reconcileBytes);
   });
   await step(run, "tickets", async () => {
     report.collected += await collectTickets(platform, TICKETS_PER_RUN);
@@ -233,18 +237,12 @@ async function lookAtSession(run: Run, ref: EngineRef): Promise<void> {
   report.orphans += 1;
 }
 
-async function sweepQuotas(run: Run): Promise<void> {
-  const rows = await stretch<number>(run.platform, QUOTAS, PROJECTS_PER_RUN);
-  const projectIds = new Set(rows.map((row) => row.key.slice(0, row.key.indexOf("/"))));
+/** Corrects the counts of a stretch of projects: the first part of their keys says whose they are. */
+async function sweepCounts(run: Run, table: string, reconcile: (platform: Platform, projectId: string) => Promise<boolean>): Promise<void> {
+  const rows = await stretch<number>(run.platform, table, PROJECTS_PER_RUN);
+  const projectIds = new Set(rows.map(({ key }) => key.split("/", 1)[0] ?? key));
   await eachOf(run, [...projectIds], async (projectId) => {
-    if (await reconcileQuota(run.platform, projectId)) run.report.corrected += 1;
-  });
-}
-
-async function sweepBytes(run: Run): Promise<void> {
-  const rows = await stretch<number>(run.platform, SNAPSHOT_QUOTAS, PROJECTS_PER_RUN);
-  await eachOf(run, rows, async (row) => {
-    if (await reconcileBytes(run.platform, row.key)) run.report.corrected += 1;
+    if (await reconcile(run.platform, projectId)) run.report.corrected += 1;
   });
 }
 
@@ -252,9 +250,7 @@ async function sweepMcpSessions(run: Run): Promise<void> {
   await eachOf(run, await stretch<McpSessionRow>(run.platform, MCP_SESSIONS, MCP_SESSIONS_PER_RUN), async (row) => {
     if (await collectSession(run.platform, row)) run.report.collected += 1;
   });
-  await eachOf(run, await stretch<number>(run.platform, MCP_COUNTS, PROJECTS_PER_RUN), async (row) => {
-    if (await reconcileSessions(run.platform, row.key)) run.report.corrected += 1;
-  });
+  await sweepCounts(run, MCP_COUNTS, reconcileSessions);
 }
 
 /** The next rows of a table after where the last run stopped; from the start again once the end was reached. */

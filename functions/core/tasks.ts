@@ -48,7 +48,12 @@ export async function getTask(platform: Platform, project: Owner, id: string): P
   return {
     ...toTask(value),
     sandboxes: sandboxes.toReversed().map(({ value: row }) => ({ id: row.id, template: row.template, state: row.state })),
-    artifacts: artifacts.items.map((one) => ({ id: one.id, name: one.name, sizeBytes: one.sizeBytes, sandboxId: one.sandboxId })),
+    artifacts: artifacts.items.map(({ id: one, name, sizeBytes, sandboxId }) => ({
+      id: one,
+      name,
+      sizeBytes,
+      ...(sandboxId === undefined ? {} : { sandboxId }),
+    })),
   };
 }
 

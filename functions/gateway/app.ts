@@ -8,6 +8,7 @@ import { answered } from "./answered.ts";
 import { splitKey } from "./arrival.ts";
 import { mountAudit } from "./audit.ts";
 import { mountArtifacts } from "./artifacts.ts";
+import { mountUploads } from "./uploads.ts";
 import { mountBrowser } from "./browser.ts";
 import { mountControl } from "./control.ts";
 import { mountData } from "./data.ts";
@@ -50,6 +51,7 @@ export function createApp(gateway: Gateway): Hono<Bindings> {
   mountSandboxes(app);
   mountTemplates(app);
   mountArtifacts(app);
+  mountUploads(app);
   mountSnapshots(app);
   mountAudit(app);
   mountSpans(app);

@@ -1,15 +1,25 @@
 import {
-  type Artifact,
+  changeArtifact,
   deleteArtifact,
   downloadArtifact,
   getArtifact,
+  getArtifactUsage,
   keepArtifact,
   linkArtifact,
   listArtifacts,
 } from "#contract/artifact.ts";
+import { listArtifactEntries, previewArtifact, readArtifactEntry } from "#contract/artifact-content.ts";
+import * as entries from "#core/artifact-entries.ts";
+import * as links from "#core/artifact-links.ts";
+import { usageOf } from "#core/artifact-quotas.ts";
+import * as retention from "#core/artifact-retention.ts";
 import * as core from "#core/artifacts.ts";
+import { previewArtifact as preview } from "#core/previews.ts";
+import { download } from "./downloads.ts";
 import type { App } from "./gateway.ts";
 import { mount } from "./mount.ts";
+
+const NOTHING = new Blob([]);
 
 export function mountArtifacts(app: App): void {
   const { platform, publicOrigin } = app.gateway;
@@ -17,46 +27,38 @@ export function mountArtifacts(app: App): void {
     core.keepArtifact(platform, principal.project, params.sandboxId, body, signal),
   );
   mount(app, listArtifacts).to(({ principal, query }) => core.listArtifacts(platform, principal.project, query));
+  mount(app, getArtifactUsage).to(({ principal }) => usageOf(platform, principal.project));
   mount(app, getArtifact).to(({ principal, params }) => core.getArtifact(platform, principal.project, params.artifactId));
+  mount(app, changeArtifact).to(({ principal, params, body }) =>
+    retention.changeArtifact(platform, principal.project, params.artifactId, body),
+  );
   mount(app, deleteArtifact).to(({ principal, params }) => core.deleteArtifact(platform, principal.project, params.artifactId));
   mount(app, linkArtifact).to(async ({ principal, params, body }) => {
-    const { path, expiresAt } = await core.linkArtifact(platform, principal.project, params.artifactId, body.lifetimeMs);
-    return { url: publicOrigin + path, expiresAt };
+    const { url, path, expiresAt } = await links.linkArtifact(platform, principal.project, params.artifactId, body.lifetimeMs);
+    return { url: url ?? publicOrigin + path, expiresAt };
   });
   mount(app, downloadArtifact).toAnyone(async ({ params, query, request }) => {
-    const range = rangeOf(request.headers.get("range"));
-    const { artifact, info, body } = await core.openLinked(platform, params.artifactId, query, range);
-    return download(artifact, info.sizeBytes, body, range);
+    const row = await links.linkedArtifact(platform, params.artifactId, query);
+    const { name, mediaType, sizeBytes, sha256 } = row.artifact;
+    return download({ name, mediaType, sizeBytes, tag: sha256, open: (range) => links.openBytes(platform, row, range) }, request);
   });
-}
-
-interface Range {
-  start: number;
-  end?: number;
-}
-
-// Only a single range from a known start is honoured; HTTP lets a server answer the whole for any other.
-function rangeOf(header: string | null): Range | undefined {
-  const match = /^bytes=(\d{1,15})-(\d{1,15})?$/.exec(header ?? "");
-  if (!match) return undefined;
-  const start = Number(match[1]);
-  if (match[2] === undefined) return { start };
-  return Number(match[2]) < start ? undefined : { start, end: Number(match[2]) };
-}
-
-/** What a sandbox made is never shown by the door's own origin: it is a download, of the type that it says, without script. */
-function download(artifact: Artifact, sizeBytes: number, body: ReadableStream<Uint8Array>, range: Range | undefined): Response {
-  const end = Math.min(range?.end ?? sizeBytes - 1, sizeBytes - 1);
-  const length = range ? end - range.start + 1 : sizeBytes;
-  const headers: Record<string, string> = {
-    "content-type": /^[\w.+-]+\/[\w.+-]+$/.test(artifact.mediaType) ? artifact.mediaType : "application/octet-stream",
-    "content-length": String(length),
-    "content-disposition": `attachment; filename*=UTF-8''${encodeURIComponent(artifact.name).replace(/['()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)}`,
-    "content-security-policy": "sandbox; default-src 'none'",
-    "accept-ranges": "bytes",
-    "cache-control": "private, no-store",
-    etag: `"${artifact.sha256}"`,
-    ...(range ? { "content-range": `bytes ${range.start}-${end}/${sizeBytes}` } : {}),
-  };
-  return new Response(body, { status: range ? 206 : 200, headers });
+  mount(app, previewArtifact).to(({ principal, params }) => preview(platform, principal.project, params.artifactId));
+  mount(app, listArtifactEntries).to(({ principal, params, query }) =>
+    entries.listEntries(platform, principal.project, params.artifactId, query),
+  );
+  mount(app, readArtifactEntry).to(async ({ principal, params, query, request }) => {
+    const { row, entry } = await entries.findEntry(platform, principal.project, params.artifactId, query.path);
+    const { path, sizeBytes, dataAt } = entry;
+    const part = ({ start, end } = { start: 0, end: sizeBytes - 1 }) => ({ start: dataAt + start, end: dataAt + end });
+    return download(
+      {
+        name: path.split("/").at(-1) ?? path,
+        mediaType: "application/octet-stream",
+        sizeBytes,
+        tag: `${row.artifact.sha256}-${dataAt}`,
+        open: async (range) => (sizeBytes === 0 ? NOTHING.stream() : links.openBytes(platform, row, part(range))),
+      },
+      request,
+    );
+  });
 }

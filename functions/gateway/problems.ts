@@ -60,11 +60,12 @@ function rpcBody(problem: Problem, requestId: string): object {
 }
 
 function headersOf(problem: Problem): Record<string, string> {
-  const { retryAfterMs, allow } = problem.facts;
+  const { retryAfterMs, allow, sizeBytes } = problem.facts;
   return {
     "cache-control": "no-store",
     ...(typeof retryAfterMs === "number" ? { "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000))) } : {}),
     ...(Array.isArray(allow) ? { allow: allow.join(", ") } : {}),
+    ...(problem.code === "range_not_satisfiable" && typeof sizeBytes === "number" ? { "content-range": `bytes */${sizeBytes}` } : {}),
     ...(problem.code === "unauthenticated" ? { "www-authenticate": 'Bearer realm="cleanroom"' } : {}),
   };
 }

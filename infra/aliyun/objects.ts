@@ -13,6 +13,7 @@ import { objectKey } from "#contract/key.ts";
 import { Problem } from "#contract/problem.ts";
 import type { ObjectInfo, Objects } from "#core/ports.ts";
 import { copyInParts, putInParts } from "./multipart.ts";
+import { presign } from "./presign.ts";
 
 const PAGE_MAX = 1000;
 const ONE_COPY_MAX_BYTES = 1024 ** 3;
@@ -99,20 +100,33 @@ export function createObjects(config: BucketConfig): Objects & AsyncDisposable {
       return infos;
     },
 
+    async copy(from, to) {
+      return copy(place, from, to);
+    },
+
     async move(from, to) {
-      const target = { Bucket: config.bucket, Key: objectKey(to) };
-      const source = await head(place, from);
-      if (!source) return false;
-      if (from === to) return true;
-      const CopySource = `${config.bucket}/${from.split("/").map(encodeURIComponent).join("/")}`;
-      if (source.sizeBytes > ONE_COPY_MAX_BYTES) await copyInParts(client, { ...target, CopySource }, source.sizeBytes).catch(refuse);
-      else if (!(await found(client.send(new CopyObjectCommand({ ...target, CopySource }))))) return false;
-      await client.send(new DeleteObjectCommand({ Bucket: config.bucket, Key: from })).catch(refuse);
+      if (!(await copy(place, from, to))) return false;
+      if (from !== to) await client.send(new DeleteObjectCommand({ Bucket: config.bucket, Key: from })).catch(refuse);
       return true;
     },
 
     async remove(key) {
       await found(client.send(new DeleteObjectCommand({ Bucket: config.bucket, Key: objectKey(key) })));
+    },
+
+    downloadLink(key, { name, expiresAtMs }) {
+      // Whatever the bytes are, the store's origin shows them to nobody: they are saved.
+      const query = {
+        "response-content-disposition": `attachment; filename*=UTF-8''${encodeURIComponent(name)}`,
+        "response-content-type": "application/octet-stream",
+      };
+      const url = presign(config, { method: "GET", key: objectKey(key), query }, expiresAtMs, Date.now());
+      return { method: "GET", url, headers: {} };
+    },
+
+    uploadLink(key, { sizeBytes, expiresAtMs }) {
+      const headers = { "content-length": String(sizeBytes) };
+      return { method: "PUT", url: presign(config, { method: "PUT", key: objectKey(key), headers }, expiresAtMs, Date.now()), headers };
     },
 
     async [Symbol.asyncDispose]() {
@@ -182,6 +196,19 @@ async function* chain(first: Uint8Array[], rest: AsyncIterable<Uint8Array>): Asy
 async function head({ client, bucket }: { client: S3Client; bucket: string }, key: string): Promise<ObjectInfo | undefined> {
   const answer = await found(client.send(new HeadObjectCommand({ Bucket: bucket, Key: objectKey(key) })));
   return answer && { key, sizeBytes: answer.ContentLength ?? 0, modifiedAtMs: answer.LastModified?.getTime() ?? 0 };
+}
+
+async function copy(place: { client: S3Client; bucket: string }, from: string, to: string): Promise<boolean> {
+  const { client, bucket } = place;
+  const target = { Bucket: bucket, Key: objectKey(to) };
+  const source = await head(place, from);
+  if (!source) return false;
+  if (from === to) return true;
+  const CopySource = `${bucket}/${from.split("/").map(encodeURIComponent).join("/")}`;
+  if (source.sizeBytes <= ONE_COPY_MAX_BYTES)
+    return (await found(client.send(new CopyObjectCommand({ ...target, CopySource })))) !== undefined;
+  await copyInParts(client, { ...target, CopySource }, source.sizeBytes).catch(refuse);
+  return true;
 }
 
 async function outside(place: { client: S3Client; bucket: string }, key: string): Promise<undefined> {

@@ -12,6 +12,8 @@ import { until } from "#support/until.ts";
 interface Belongings {
   sandboxId: string;
   artifactId: string;
+  uploadId: string;
+  part: string;
   name: string;
   snapshot: string;
   actionId: string;
@@ -57,9 +59,12 @@ async function settle({ tenant, sandboxId, send }: Range): Promise<Belongings> {
   const { processId } = (await (await send("POST", "/processes/cmd", { command: "sleep 100", background: true })).json()) as {
     processId: string;
   };
+  const upload = await tenant.json<{ id: string }>("POST", "/api/uploads", { name: "secret", sizeBytes: 3 }, 201);
   return {
     sandboxId,
     artifactId: artifact.id,
+    uploadId: upload.id,
+    part: "1",
     name,
     snapshot,
     // What has no browser and no desktop has no action; asking for one says of whose sandbox.
@@ -89,6 +94,7 @@ const addressed = (op: Operation, own: Belongings) =>
 /** Bodies for operations that look at them before they look for the thing. */
 const BODIES: Record<string, object> = {
   keepArtifact: { path: "secret" },
+  linkUploadPart: { sizeBytes: 3 },
   createTicket: { purpose: "terminal" },
   actOnDesktop: { type: "screenshot" },
   createSnapshot: { name: "another" },
@@ -107,6 +113,7 @@ const BODIES: Record<string, object> = {
 const INDIFFERENT: Record<string, number> = {
   deleteKey: 204,
   downloadArtifact: 400,
+  sendUploadPart: 400,
   // Who a memory is of is named within a project: forgetting somebody nobody knows is done.
   mem0DeleteEntity: 200,
   mem0DeleteEntityV1: 200,
@@ -115,7 +122,7 @@ const INDIFFERENT: Record<string, number> = {
 /** What its owner too is answered 404 here: a form is wanted, there is no picture, and a view is opened by an upgrade alone (V1 to V5). */
 const NOT_ASKED_SO = new Set(["uploadFile", "getActionScreenshot", "openLiveview", "openLivestream"]);
 /** Names that are the same in every project. */
-const EVERYBODYS = new Set(["processId", "contextId", "actionId", "terminalId", "targetId", "port", "type"]);
+const EVERYBODYS = new Set(["processId", "contextId", "actionId", "terminalId", "targetId", "port", "type", "part"]);
 
 const ends = (op: Operation) => op.method === "delete" || /[Ss]top|[Pp]ause|restart|signal|finish|cancel/.test(op.id);
 
@@ -166,6 +173,7 @@ async function owned(tenant: Tenant, own: Belongings) {
   return [
     rest,
     await tenant.json("GET", `/api/artifacts/${own.artifactId}`),
+    await tenant.json("GET", `/api/uploads/${own.uploadId}`),
     await tenant.json("GET", `/api/templates/${own.name}`),
     await tenant.json("GET", `/api/snapshots/${own.snapshot}`),
     await tenant.json("GET", `/api/tasks/${own.taskId}`),

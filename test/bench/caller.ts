@@ -14,7 +14,7 @@ export interface Made {
   id: string;
 }
 
-export function callerOf(origin: string, tenant: Tenant): Caller {
+export function callerOf(origin: string, tenant: { key: Pick<Tenant["key"], "apiKey"> }): Caller {
   const agent = new Agent({ keepAlive: true, maxSockets: 2048 });
   const { hostname, port } = new URL(origin);
   const send = (method: string, path: string, type: string, body?: Buffer | Readable): Promise<IncomingMessage> => {

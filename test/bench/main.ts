@@ -4,6 +4,7 @@ import { localConfig } from "#infra/config.ts";
 import { currentRoot } from "#infra/image/root.ts";
 import { newTenant, openDoor } from "#support/door.ts";
 import { until } from "#support/until.ts";
+import { artifacts } from "./artifacts.ts";
 import { callerOf, command, create, destroy, execute, type Caller } from "./caller.ts";
 import { measurePeers } from "./peers.ts";
 import { openSocketFloor } from "./socket.ts";
@@ -146,6 +147,7 @@ async function measure(caller: Caller): Promise<Figure[]> {
     ...(await inside(caller)),
     ...(await pauses(caller)),
     ...(await transfers(caller)),
+    ...(await artifacts(caller, Math.min(runs, 10))),
   ];
 }
 

@@ -195,6 +195,19 @@ function movePromises(promise: Promised): void {
     assert.equal((await objects.list("", { limit: 9 })).length, 1);
   });
 
+  promise("a copied object is there under both keys, and neither is the other", async (objects) => {
+    await put(objects, "from", "a");
+    await put(objects, "to/ü 1+%", "old");
+    assert.equal(await objects.copy("from", "to/ü 1+%"), true);
+    await put(objects, "from", "b");
+    assert.deepEqual([await textOf(objects, "from"), await textOf(objects, "to/ü 1+%")], ["b", "a"]);
+    await objects.remove("from");
+    assert.equal(await textOf(objects, "to/ü 1+%"), "a");
+    assert.equal(await objects.copy("from", "to/ü 1+%"), false);
+    assert.equal(await objects.copy("to/ü 1+%", "to/ü 1+%"), true);
+    assert.equal(await textOf(objects, "to/ü 1+%"), "a");
+  });
+
   promise("moving what is not there says so and touches nothing", async (objects) => {
     await put(objects, "to", "a");
     assert.equal(await objects.move("from", "to"), false);

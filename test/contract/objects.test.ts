@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { readdir, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, test } from "node:test";
+import { after, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { createObjects as createBucketObjects } from "#infra/aliyun/objects.ts";
 import { createObjects } from "#infra/local/stores/objects.ts";
@@ -11,6 +11,8 @@ import { storeChild } from "#support/children.ts";
 import { memoryObjects } from "#support/memory-objects.ts";
 import { folderPlace, memoryPlace } from "#support/place.ts";
 import { isProblem } from "#support/problem.ts";
+import { openSwift } from "#support/swift.ts";
+import { linksSuite } from "./objects-links.suite.ts";
 import { objectsSuite } from "./objects.suite.ts";
 
 const MIB = 1024 * 1024;
@@ -24,12 +26,15 @@ objectsSuite("objects in memory", async () => {
   return memoryPlace(() => objects);
 });
 
-const server = objectServer();
+const swift = objectServer() ? undefined : await openSwift();
+const server = typeof swift === "object" ? swift : objectServer();
+if (typeof swift === "object") after(() => swift[Symbol.asyncDispose]());
 if (server) {
   objectsSuite("objects in a bucket", () => bucketPlace(server));
+  linksSuite("objects in a bucket", () => bucketPlace(server));
   describe("objects in a bucket, by the wire", () => bucketPromises(server));
 } else {
-  test("objects in a bucket", { skip: "no S3 server: set S3_ENDPOINT, S3_ACCESS_KEY_ID and S3_ACCESS_KEY_SECRET" }, () => {});
+  test("objects in a bucket", { skip: typeof swift === "string" ? swift : "no S3 server" }, () => {});
 }
 
 describe("objects in a folder, by the folder", () => {
@@ -113,6 +118,13 @@ function bucketPromises(configured: NonNullable<typeof server>): void {
     await using objects = createBucketObjects({ ...place.config, accessKeySecret: "wrong" });
     await assert.rejects(objects.put("k", new Blob(["a"]).stream(), TEXT), isProblem("internal"));
     await assert.rejects(objects.list("", { limit: 1 }), isProblem("internal"));
+  });
+
+  test("the server refuses the chunked framing that the client would choose by itself, as OSS does", async () => {
+    await using place = await bucketPlace(configured);
+    await assert.rejects(place.putFramed("k", new Blob(["some bytes"]).stream()), /not (implemented|supported)|NotImplemented/i);
+    await using objects = place.open();
+    assert.equal(await objects.head("k"), undefined);
   });
 
   test("an upload that fails leaves no unfinished parts", async () => {

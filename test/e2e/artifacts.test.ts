@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { after, test } from "node:test";
 import { Artifact, ArtifactLink } from "#contract/artifact.ts";
 import { page } from "#contract/id.ts";
+import { Upload } from "#contract/upload.ts";
 import { type Box, makeBox } from "#support/box.ts";
 import { newTenant, openDoor, startDoor, type Tenant } from "#support/door.ts";
 import { functionPid, peakMiB } from "#support/processes.ts";
@@ -40,11 +41,12 @@ test("a kept file says what it is, and outlives its sandbox byte for byte", asyn
   assert.deepEqual(new Uint8Array(await download.arrayBuffer()), bytes);
 });
 
-test("a kept file is of the type that its name or its keeper says", async () => {
+test("a kept file is of the type that its bytes show, and its name or its keeper where they leave it open", async () => {
   await using box = await makeBox(tenant);
   await box.command("echo '# hi' > notes.md; echo '<script>1</script>' > page.html; echo x > thing.unknown");
   assert.match((await keep(box, { path: "notes.md" })).mediaType, /^text\/markdown/);
-  assert.equal((await keep(box, { path: "thing.unknown" })).mediaType, "application/octet-stream");
+  assert.equal((await keep(box, { path: "thing.unknown" })).mediaType, "text/plain");
+  assert.equal((await keep(box, { path: "page.html", name: "picture.png", mediaType: "image/png" })).mediaType, "text/html");
   assert.partialDeepStrictEqual(await keep(box, { path: "thing.unknown", name: "a.b", mediaType: "text/x-own" }), {
     name: "a.b",
     mediaType: "text/x-own",
@@ -56,6 +58,7 @@ test("a download is never shown as a page of the door's own", async () => {
   await box.command("echo '<script>alert(1)</script>' > page.html");
   const { url } = await link(await keep(box, { path: "page.html", name: `x"; filename=evil.html` }));
   const { headers } = await fetch(url);
+  assert.equal(headers.get("content-type"), "application/octet-stream");
   assert.match(headers.get("content-disposition") ?? "", /^attachment; filename\*=UTF-8''x%22%3B%20filename%3Devil\.html$/);
   assert.match(headers.get("content-security-policy") ?? "", /sandbox/);
   assert.equal(headers.get("x-content-type-options"), "nosniff");
@@ -72,7 +75,51 @@ test("a download is resumed by its range", async () => {
   assert.deepEqual(await part("bytes=2-4"), [206, "234", "bytes 2-4/10"]);
   assert.deepEqual(await part("bytes=7-"), [206, "789", "bytes 7-9/10"]);
   assert.deepEqual(await part("bytes=8-99"), [206, "89", "bytes 8-9/10"]);
-  await refused(fetch(url, { headers: { range: "bytes=10-" } }), "range_not_satisfiable");
+  assert.deepEqual(await part("bytes=-3"), [206, "789", "bytes 7-9/10"]);
+  assert.deepEqual(await part("bytes=-99"), [206, "0123456789", "bytes 0-9/10"]);
+  assert.deepEqual(await part("bytes=4-2"), [200, "0123456789", null]);
+  const outside = fetch(url, { headers: { range: "bytes=10-" } });
+  assert.equal((await outside).headers.get("content-range"), "bytes */10");
+  await refused(outside, "range_not_satisfiable");
+});
+
+test("a download goes on only with the same bytes, and is not sent to who has them", async () => {
+  await using box = await makeBox(tenant);
+  await box.command("printf 0123456789 > ten");
+  const kept = await keep(box, { path: "ten" });
+  const { url } = await link(kept);
+  const answer = async (headers: Record<string, string>, method = "GET") => {
+    const got = await fetch(url, { method, headers });
+    return [got.status, await got.text()];
+  };
+  const tag = `"${kept.sha256}"`;
+  assert.deepEqual(await answer({ range: "bytes=2-4", "if-range": tag }), [206, "234"]);
+  assert.deepEqual(await answer({ range: "bytes=2-4", "if-range": '"other"' }), [200, "0123456789"]);
+  assert.deepEqual(await answer({ "if-none-match": `"x", ${tag}` }), [304, ""]);
+  assert.deepEqual(await answer({ "if-none-match": '"x"' }), [200, "0123456789"]);
+  assert.deepEqual(await answer({}, "HEAD"), [200, ""]);
+  assert.equal((await fetch(url, { method: "HEAD" })).headers.get("content-length"), "10");
+  for (const method of ["PUT", "POST", "DELETE"]) await refused(fetch(url, { method }), "method_not_allowed");
+});
+
+test("a name has versions, each with its own bytes, and the newest is found by the name alone", async () => {
+  await using box = await makeBox(tenant);
+  const name = `report ${box.id}`;
+  for (const text of ["one", "two"]) {
+    await box.command(`echo ${text} > report.md`);
+    await keep(box, { path: "report.md", name });
+  }
+  const found = async (query: string) =>
+    page(Artifact).parse(await tenant.json("GET", `/api/artifacts?name=${encodeURIComponent(name)}${query}`)).items;
+  assert.deepEqual(
+    (await found("")).map(({ version }) => version),
+    [2, 1],
+  );
+  const [latest] = await found("&version=latest");
+  const [first] = await found("&version=1");
+  assert.ok(latest && first && latest.traceId && latest.spanId);
+  assert.equal(await (await fetch((await link(latest)).url)).text(), "two\n");
+  assert.equal(await (await fetch((await link(first)).url)).text(), "one\n");
 });
 
 test("an empty file is kept and downloaded as one", async () => {
@@ -195,9 +242,8 @@ test("the same bytes of two sandboxes are two artifacts: deleting one leaves the
 
 test("what is no regular file there is not kept", async () => {
   await using box = await makeBox(tenant);
-  await box.command("mkdir folder; mkfifo pipe; ln -s /dev/zero endless");
+  await box.command("mkfifo pipe; ln -s /dev/zero endless");
   const path = `/api/sandboxes/${box.id}/artifacts`;
-  await refused(tenant.send("POST", path, { path: "folder" }), "not_a_file");
   await refused(tenant.send("POST", path, { path: "pipe" }), "not_a_file");
   await refused(tenant.send("POST", path, { path: "endless" }), "not_a_file");
   await refused(tenant.send("POST", path, { path: "missing" }), "file_not_found");
@@ -236,4 +282,25 @@ test("two hundred megabytes are kept and downloaded in constant memory of the ga
   assert.equal(sizeBytes, kept.sizeBytes);
   const grown = peakMiB(gateway) - before;
   assert.ok(grown < 80, `the gateway grew by ${grown.toFixed(0)} MiB`);
+
+  // The parts of an upload survive the gateway, and what it was just receiving leaves nothing.
+  const { id } = Upload.parse(await by.json("POST", "/api/uploads", { name: "whole", sizeBytes: 6 }, 201));
+  await by.json("PUT", `/api/uploads/${id}/parts/2`, "def");
+  process.kill(gateway, "SIGKILL");
+  await until(
+    "the gateway is back",
+    () =>
+      by.send("GET", "/api/me").then(
+        ({ ok }) => ok,
+        () => false,
+      ),
+    60_000,
+  );
+  assert.deepEqual(
+    Upload.parse(await by.json("GET", `/api/uploads/${id}`)).parts.map(({ part }) => part),
+    [2],
+  );
+  await by.json("PUT", `/api/uploads/${id}/parts/1`, "abc");
+  const made = Artifact.parse(await by.json("POST", `/api/uploads/${id}/complete`, { sha256: sha256("abcdef") }, 201));
+  assert.equal(await (await fetch((await link(made, {}, by)).url)).text(), "abcdef");
 });

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
 import { Problem } from "#contract/problem.ts";
-import { openLinked, keepArtifact, linkArtifact } from "#core/artifacts.ts";
+import { linkArtifact, linkedArtifact, openBytes } from "#core/artifact-links.ts";
+import { keepArtifact } from "#core/artifacts.ts";
 import { createProject, findByApiKey, findSecret } from "#core/projects.ts";
 import { createSandbox } from "#core/sandboxes.ts";
 import { findByToken, mintToken } from "#core/tokens.ts";
@@ -53,9 +54,9 @@ await hold(import.meta.url, [
     "a link that is changed in anything opens nothing",
     fc.tuple(nearly(ticket), nearly(expires)),
     async ([otherTicket, otherExpires]) => {
-      await refused(openLinked(platform, artifact.id, { expires, ticket: otherTicket }));
-      await refused(openLinked(platform, artifact.id, { expires: otherExpires, ticket }));
-      const { body } = await openLinked(platform, artifact.id, { expires, ticket });
+      await refused(linkedArtifact(platform, artifact.id, { expires, ticket: otherTicket }));
+      await refused(linkedArtifact(platform, artifact.id, { expires: otherExpires, ticket }));
+      const body = await openBytes(platform, await linkedArtifact(platform, artifact.id, { expires, ticket }));
       assert.equal(await new Response(body).text(), "kept");
     },
   ),

@@ -16,7 +16,7 @@ export const CORE_LIMITS: Limits = {
   idleMaxMs: 21_600_000,
   idleDefaultMs: 600_000,
   lifeMaxMs: 21_600_000,
-  quota: { sandboxes: 10, cpu: 1000, memoryMiB: 1_000_000 },
+  quota: { sandboxes: 10, cpu: 1000, memoryMiB: 1_000_000, artifacts: 1000, artifactMiB: 1000 },
   scaling: { minPrepared: 2, maxPrepared: 64 },
   usageIntervalMs: 60_000,
   workspaceFunction: "workspace",

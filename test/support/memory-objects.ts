@@ -39,6 +39,11 @@ export function memoryObjects(now: () => number = Date.now): Objects & AsyncDisp
         .slice(0, limit)
         .flatMap((key) => infoOf(key) ?? []);
     },
+    async copy(from, to) {
+      const object = kept.get(objectKey(from));
+      if (object) kept.set(objectKey(to), object);
+      return object !== undefined;
+    },
     async move(from, to) {
       const object = kept.get(objectKey(from));
       objectKey(to);
@@ -50,6 +55,8 @@ export function memoryObjects(now: () => number = Date.now): Objects & AsyncDisp
     async remove(key) {
       kept.delete(objectKey(key));
     },
+    downloadLink: () => undefined,
+    uploadLink: () => undefined,
     async [Symbol.asyncDispose]() {},
   };
 }

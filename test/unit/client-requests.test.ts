@@ -255,6 +255,9 @@ test("an artifact whose bytes are not what was kept is refused and no file appea
   const about = {
     id: "a1",
     name: "s.md",
+    version: 1,
+    kind: "file",
+    hold: false,
     sizeBytes: 5,
     mediaType: "text/markdown",
     sandboxId: ID,

@@ -3,7 +3,8 @@ import { test } from "node:test";
 import type { ActionKind, NewAction } from "#contract/action.ts";
 import { LIMITS as BOUNDS } from "#contract/limits.ts";
 import { listActions, openActionScreenshot, recordAction, recordActions } from "#core/actions.ts";
-import { linkArtifact, listArtifacts, openLinked } from "#core/artifacts.ts";
+import { linkArtifact, linkedArtifact, openBytes } from "#core/artifact-links.ts";
+import { listArtifacts } from "#core/artifacts.ts";
 import { masked } from "#core/masking.ts";
 import { createSandbox, endSandbox } from "#core/sandboxes.ts";
 import { sweep } from "#core/sweep.ts";
@@ -141,7 +142,9 @@ test("a log outlives its sandbox, as a list and as an artifact of JSON Lines, ke
   const { path } = await linkArtifact(core.platform, ONE, artifactId, 1000);
   const { searchParams } = new URL(path, "http://door");
   const link = { expires: searchParams.get("expires") ?? "", ticket: searchParams.get("ticket") ?? "" };
-  const lines = (await new Response((await openLinked(core.platform, artifactId, link)).body).text()).trim().split("\n");
+  const lines = (await new Response(await openBytes(core.platform, await linkedArtifact(core.platform, artifactId, link))).text())
+    .trim()
+    .split("\n");
   assert.deepEqual(
     lines.map((line) => (JSON.parse(line) as { summary: string }).summary),
     ["first", "told just after the end"],

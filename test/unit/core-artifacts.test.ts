@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { Problem, problemBody } from "#contract/problem.ts";
-import { collectIntents, deleteArtifact, getArtifact, keepArtifact, linkArtifact, listArtifacts, openLinked } from "#core/artifacts.ts";
+import { linkArtifact, linkedArtifact, openBytes } from "#core/artifact-links.ts";
+import { reconcileArtifacts, usageOf } from "#core/artifact-quotas.ts";
+import { collectIntents, deleteArtifact, getArtifact, keepArtifact, listArtifacts } from "#core/artifacts.ts";
 import { createSandbox, endSandbox } from "#core/sandboxes.ts";
 import { CORE_LIMITS as LIMITS, type Core, openCore, projectOf, shuffle, spec } from "#support/core.ts";
 import { isProblem } from "#support/problem.ts";
@@ -25,11 +27,11 @@ const objects = async (core: Core) => (await core.platform.objects.list("", { li
 async function follow(core: Core, path: string): Promise<string> {
   const url = new URL(path, "http://door");
   const [, , id = ""] = url.pathname.split("/");
-  const { body } = await openLinked(core.platform, id, {
+  const row = await linkedArtifact(core.platform, id, {
     expires: url.searchParams.get("expires") ?? "",
     ticket: url.searchParams.get("ticket") ?? "",
   });
-  return new Response(body).text();
+  return new Response(await openBytes(core.platform, row)).text();
 }
 
 test("a kept file outlives its sandbox, with its hash, size, type and origin", async () => {
@@ -37,9 +39,13 @@ test("a kept file outlives its sandbox, with its hash, size, type and origin", a
   const kept = await keep(core, "/home/user/summary.md");
   await endSandbox(core.platform, ONE, "mine-1", "deleted");
   const sha256 = createHash("sha256").update("content of /home/user/summary.md").digest("hex");
-  const { id: _id, createdAt: _at, ...facts } = await getArtifact(core.platform, ONE, kept.id);
+  const { id: _id, createdAt: _at, traceId = "", spanId = "", ...facts } = await getArtifact(core.platform, ONE, kept.id);
+  assert.match(`${traceId} ${spanId}`, /^[0-9a-f]{32} [0-9a-f]{16}$/);
   assert.deepEqual(facts, {
     name: "summary.md",
+    version: 1,
+    kind: "file",
+    hold: false,
     sizeBytes: 32,
     sha256,
     mediaType: "text/markdown",
@@ -151,6 +157,13 @@ test("whatever step of keeping fails or is cut short, no bytes are left for good
       const { items } = await listArtifacts(core.platform, ONE, { limit: 10 });
       assert.equal((await objects(core)).length, items.length, `failed at write ${step}`);
       assert.deepEqual(await core.platform.tables.range("artifact-intents", "", { limit: 10 }), []);
+      assert.equal(
+        (await core.platform.tables.range("artifact-names", "", { limit: 10 })).length,
+        items.length,
+        "a name leads to what is there",
+      );
+      await reconcileArtifacts(core.platform, ONE.id);
+      assert.equal((await usageOf(core.platform, ONE)).artifacts, items.length, "what is counted is what is there");
       if (kept) break;
     }
   }

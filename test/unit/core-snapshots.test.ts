@@ -4,7 +4,8 @@ import { test } from "node:test";
 import { INNER_HEADER } from "#contract/inner.ts";
 import { LIMITS } from "#contract/limits.ts";
 import { Problem, problemBody } from "#contract/problem.ts";
-import { deleteArtifact, keepArtifact, linkArtifact, openLinked } from "#core/artifacts.ts";
+import { linkArtifact, linkedArtifact, openBytes } from "#core/artifact-links.ts";
+import { deleteArtifact, keepArtifact } from "#core/artifacts.ts";
 import type { Passage } from "#core/ports.ts";
 import { createSandbox, endSandbox, getSandbox, listSandboxes } from "#core/sandboxes.ts";
 import { collectSnapshots } from "#core/snapshot-intents.ts";
@@ -121,7 +122,7 @@ test("a snapshot and an artifact of the same bytes do not take them from each ot
   const { path } = await linkArtifact(core.platform, ONE, artifact.id, 1000);
   const url = new URL(path, "http://door");
   const link = { expires: url.searchParams.get("expires") ?? "", ticket: url.searchParams.get("ticket") ?? "" };
-  assert.equal(await new Response((await openLinked(core.platform, artifact.id, link)).body).text(), "same");
+  assert.equal(await new Response(await openBytes(core.platform, await linkedArtifact(core.platform, artifact.id, link))).text(), "same");
   await deleteArtifact(core.platform, ONE, artifact.id);
   assert.deepEqual(await objects(core), []);
 });

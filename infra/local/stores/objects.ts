@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
-import { type FileHandle, mkdir, open, rename, rmdir, stat, unlink } from "node:fs/promises";
+import { type FileHandle, link, mkdir, open, rename, rmdir, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Problem } from "#contract/problem.ts";
 import type { ObjectInfo, Objects } from "#core/ports.ts";
@@ -65,6 +65,16 @@ export function createObjects(dir: string): Objects & AsyncDisposable {
       return infos;
     },
 
+    async copy(from, to) {
+      const source = pathOf(root, from);
+      const target = pathOf(root, to);
+      if (source === target) return (await present(stat(source))) !== undefined;
+      // Objects are never written in place, so that a second name for the same bytes is a copy of them.
+      const temporary = join(incoming, randomUUID());
+      if (!(await present(link(source, temporary).then(() => true)))) return false;
+      return place(temporary, target);
+    },
+
     async move(from, to) {
       const source = pathOf(root, from);
       const target = pathOf(root, to);
@@ -82,6 +92,9 @@ export function createObjects(dir: string): Objects & AsyncDisposable {
       await prune(dirname(path), root);
     },
 
+    downloadLink: () => undefined,
+    uploadLink: () => undefined,
+
     async [Symbol.asyncDispose]() {},
   };
 }
@@ -95,13 +108,18 @@ async function write(path: string, body: ReadableStream<Uint8Array>, maxBytes: n
     await using file = await open(path, "wx", 0o600);
     const hash = createHash("sha256");
     let sizeBytes = 0;
+    // One piece is written while the next is hashed.
+    let writing = Promise.resolve();
     for (let next = await reader.read(); !next.done; next = await reader.read()) {
       signal?.throwIfAborted();
       sizeBytes += next.value.byteLength;
       if (sizeBytes > maxBytes) throw new Problem("body_too_large", { detail: `More than ${maxBytes} bytes came.`, maxBytes });
       hash.update(next.value);
-      await writeAll(file, next.value);
+      await writing;
+      writing = writeAll(file, next.value);
+      writing.catch(() => {});
     }
+    await writing;
     // An abort ends the reader as if the body had ended, and half a body is no object.
     signal?.throwIfAborted();
     await file.sync();

@@ -1,0 +1,48 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdtemp, open, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+
+/** What keeping bytes costs here at the least: a process that writes what it is sent into a file, to the disk, and reads it back. */
+export interface FileFloor extends AsyncDisposable {
+  origin: string;
+}
+
+export async function openFileFloor(): Promise<FileFloor> {
+  const folder = await mkdtemp(join(tmpdir(), "cleanroom-bench-"));
+  const child = fork(import.meta.filename, ["keeper", join(folder, "file")]);
+  const [port] = (await once(child, "message")) as [number];
+  return {
+    origin: `http://127.0.0.1:${port}`,
+    async [Symbol.asyncDispose]() {
+      await end(child);
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  const gone = once(child, "exit");
+  child.disconnect();
+  await gone;
+}
+
+if (process.argv[2] === "keeper") {
+  const file = process.argv[3] ?? "";
+  const server = createServer((incoming, outgoing) => {
+    const work = async () => {
+      if (incoming.method === "GET") return pipeline(createReadStream(file, { highWaterMark: 256 * 1024 }), outgoing);
+      await pipeline(incoming, createWriteStream(file));
+      await using kept = await open(file, "r+");
+      await kept.sync();
+      outgoing.end();
+    };
+    work().catch(() => outgoing.destroy());
+  });
+  server.listen(0, "127.0.0.1", () => process.send?.((server.address() as { port: number }).port));
+  process.once("disconnect", () => process.exit(0));
+}
