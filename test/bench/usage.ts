@@ -21,7 +21,12 @@ const SANDBOX_ROWS = 10;
 const RUNS = 15;
 const END_MS = Date.UTC(2026, 10, 1);
 const BEGIN_MS = END_MS - DAYS * 24 * HOUR_MS;
-const project: Project = { id: "p", name: "p", quota: { sandboxes: 1, cpu: 1, memoryMiB: 1, artifacts: 1000, artifactMiB: 1000 }, createdAt: new Date(BEGIN_MS).toISOString() };
+const project: Project = {
+  id: "p",
+  name: "p",
+  quota: { sandboxes: 1, cpu: 1, memoryMiB: 1, artifacts: 1000, artifactMiB: 1000 },
+  createdAt: new Date(BEGIN_MS).toISOString(),
+};
 
 const folder = await mkdtemp(join(tmpdir(), "cleanroom-bench-"));
 try {
