@@ -136,7 +136,7 @@ test("exec, sandbox and artifact work on what lives and what is kept", async () 
   await box.files.write("k.txt", "kept");
   const { id } = await box.artifacts.keep("k.txt");
   assert.equal((await cleanroom(["artifact", "get", id, "-o", "-"])).stdout, "kept");
-  assert.match((await cleanroom(["artifact", "ls"])).stdout, new RegExp(`${id} +k\\.txt +4 B`));
+  assert.match((await cleanroom(["artifact", "ls"])).stdout, new RegExp(`${id} +k\\.txt +1 +4 B`));
   assert.equal((await cleanroom(["artifact", "rm", id])).code, 0);
   for (const [verb, state, word] of [
     ["pause", "paused", "stands still"],
