@@ -8,6 +8,7 @@ import { doctorCommand } from "./doctor.ts";
 import { exec } from "./exec.ts";
 import { EXIT, exitCodeOf, refusal } from "./exit.ts";
 import { harmless } from "./filter.ts";
+import { image } from "./image.ts";
 import { mcp } from "./mcp.ts";
 import { memory } from "./memory.ts";
 import { run } from "./run.ts";
@@ -28,6 +29,7 @@ const COMMANDS: readonly Command[] = [
   sandbox,
   snapshot,
   template,
+  image,
   artifact,
   trace,
   cost,

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as z from "zod";
 import { LIMITS } from "#contract/limits.ts";
@@ -24,6 +24,13 @@ const dataFolder = z
   .optional()
   .transform((path) => resolve(path ?? join(projectDir(), ".cleanroom")));
 
+/** Where images of somebody's own may be read from; nothing else on the machine is one. */
+const imageFolders = z
+  .string()
+  .optional()
+  .transform((text) => text?.split(":").filter((path) => path !== ""))
+  .refine((paths) => paths?.every((path) => isAbsolute(path)) ?? true, "lists absolute paths, with : between them");
+
 /** What the machine's operator may set: the whole list, with defaults. Nothing else in the project reads the environment. */
 const LocalEnvironment = z.object({
   CLEANROOM_DATA: dataFolder,
@@ -33,6 +40,7 @@ const LocalEnvironment = z.object({
   CLEANROOM_ALLOW_WEAK_ISOLATION: flag,
   CLEANROOM_ALLOW_ANONYMOUS: flag,
   CLEANROOM_ROOT: z.string().optional(),
+  CLEANROOM_IMAGES: imageFolders,
 });
 
 /** How `infra/local` is to run on this machine. */
@@ -51,6 +59,8 @@ export function localConfig(environment: NodeJS.ProcessEnv = process.env) {
     allowAnonymous: env.CLEANROOM_ALLOW_ANONYMOUS,
     /** A root file system made elsewhere; without it the one under the data folder is used. */
     rootDir: env.CLEANROOM_ROOT,
+    /** Where images may lie; the first is the one that images are added to. */
+    imageFolders: env.CLEANROOM_IMAGES ?? [join(env.CLEANROOM_DATA, "images")],
     /** What `s.yaml` may interpolate. */
     environment: environment as Record<string, string | undefined>,
   };

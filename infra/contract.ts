@@ -1,11 +1,11 @@
 import * as z from "zod";
-import { FILES_HEADER, INNER_HEADER, SKIPPED_HEADER } from "#contract/inner.ts";
+import { CLIENT_HEADER, FILES_HEADER, INNER_HEADER, SERVED_HEADER, SKIPPED_HEADER } from "#contract/inner.ts";
 import { LIMITS } from "#contract/limits.ts";
 import type { Operation } from "#contract/operation.ts";
 import { INNER_OPERATIONS, WORKSPACE_OPERATIONS } from "#contract/operations.ts";
 import { PROBLEMS } from "#contract/problem.ts";
 import { BROWSER_TYPES, Environment } from "#contract/template.ts";
-import { PROOF_HEADER, SESSION_HEADER, TEMPLATE_TYPE_VARIABLE } from "#contract/workspace.ts";
+import { IMAGE_VARIABLE, PROOF_HEADER, SESSION_HEADER, TEMPLATE_TYPE_VARIABLE } from "#contract/workspace.ts";
 
 type Json = Record<string, unknown>;
 type Override = NonNullable<z.core.ToJSONSchemaParams["override"]>;
@@ -26,10 +26,12 @@ export function contractForWorkspace(): Json {
       session: SESSION_HEADER,
       proof: PROOF_HEADER,
       inner: INNER_HEADER,
+      client: CLIENT_HEADER,
+      served: SERVED_HEADER,
       snapshotFiles: FILES_HEADER,
       snapshotSkipped: SKIPPED_HEADER,
     },
-    variables: { templateType: TEMPLATE_TYPE_VARIABLE },
+    variables: { templateType: TEMPLATE_TYPE_VARIABLE, image: IMAGE_VARIABLE },
     browserTypes: [...BROWSER_TYPES],
     limits: LIMITS,
     problems: PROBLEMS,

@@ -117,7 +117,7 @@ export const agentrunCreateTemplate = operation({
   body: AgentrunCreateTemplate,
   status: 200,
   returns: envelope(AgentrunTemplate),
-  errors: ["invalid_request", "already_exists"],
+  errors: ["invalid_request", "already_exists", "image_not_found", "image_not_valid"],
 });
 
 export const agentrunListTemplates = operation({
@@ -151,7 +151,7 @@ export const agentrunUpdateTemplate = operation({
   body: AgentrunUpdateTemplate,
   status: 200,
   returns: envelope(AgentrunTemplate),
-  errors: ["template_not_found", "invalid_request", "forbidden"],
+  errors: ["template_not_found", "invalid_request", "forbidden", "image_not_found", "image_not_valid"],
 });
 
 export const agentrunDeleteTemplate = operation({

@@ -1,7 +1,15 @@
+import * as z from "zod";
 import { operation } from "./operation.ts";
+import { Program } from "./program.ts";
+import { Environment } from "./template.ts";
 
 /** Says that the core itself asks; whatever a client sends under this name stays at the door. */
 export const INNER_HEADER = "cleanroom-inner";
+
+/** Says that a client asks, in whose sandbox an image's program may be the one to answer; nobody's to send but the door's. */
+export const CLIENT_HEADER = "cleanroom-client";
+/** Beside an answer: the port inside that it came from. */
+export const SERVED_HEADER = "cleanroom-served";
 
 /** Beside a snapshot's bytes: how many entries it has, and how many things could not be kept. */
 export const FILES_HEADER = "snapshot-files";
@@ -29,4 +37,26 @@ export const writeSnapshot = operation({
   streams: { request: SNAPSHOT_MEDIA_TYPE },
   status: 204,
   errors: ["route_not_found", "invalid_archive", "disk_full"],
+});
+
+/** Has the program of an image begin, and waits until it serves. Only the core asks for it, once. */
+export const startProgram = operation({
+  id: "startProgram",
+  method: "put",
+  path: "/program",
+  summary: "Start the image's program",
+  body: z.strictObject({ variables: Environment }),
+  status: 204,
+  errors: ["route_not_found", "program_failed"],
+});
+
+/** What became of it. */
+export const inspectProgram = operation({
+  id: "inspectProgram",
+  method: "get",
+  path: "/program",
+  summary: "The image's program: its state and its newest output",
+  status: 200,
+  returns: Program,
+  errors: ["route_not_found"],
 });

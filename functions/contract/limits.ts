@@ -107,6 +107,18 @@ export const LIMITS = {
   controlGraceMs: 30_000,
   controlHoldMaxMs: HOUR_MS,
   controlQuietMs: 10_000,
+  /** One image of somebody's own: what it unpacks to, its files and layers, one of its documents, how long that may take. */
+  imageBytes: 16 * 1024 * MIB,
+  imageEntries: 500_000,
+  imageLayers: 128,
+  imageDocumentBytes: 4 * MIB,
+  imageUnpackMs: 10 * MINUTE_MS,
+  /** What an image's program is started with, its variables included. */
+  imageProgramBytes: 256 * KIB,
+  /** How long an image's program may take until its port is open; its newest output that is told of, and that stands in a Problem. */
+  programReadyMs: 30_000,
+  programOutputBytes: 256 * KIB,
+  programWordsBytes: 2 * KIB,
   archiveEntries: 200_000,
   archiveDepth: 100,
   pathBytes: 4096,

@@ -19,6 +19,7 @@ import * as memory from "./memory-operations.ts";
 import type { Operation } from "./operation.ts";
 import * as port from "./port.ts";
 import * as process from "./process.ts";
+import * as program from "./program.ts";
 import * as project from "./project.ts";
 import * as sandbox from "./sandbox.ts";
 import * as snapshot from "./snapshot.ts";
@@ -40,6 +41,7 @@ import * as workspace from "./workspace.ts";
 export const DOOR_OPERATIONS = [
   project,
   sandbox,
+  program,
   template,
   artifact,
   artifactContent,

@@ -50,6 +50,8 @@ export const PROBLEMS = {
   },
   route_not_found: { status: 404, title: "No such route", retry: false, next: "See /openapi.json for the routes." },
   template_not_found: { status: 404, title: "Template not found", retry: false, next: "List the templates, or create it first." },
+  image_not_found: { status: 404, title: "No such image here", retry: false, next: "Add it: `npx cleanroom image add FILE NAME`." },
+  image_not_valid: { status: 400, title: "The image cannot be used", retry: false, next: "Save it anew; see docs/images.md." },
   sandbox_not_found: { status: 404, title: "No such sandbox", retry: false, next: "Create one, or list yours." },
   context_not_found: { status: 404, title: "No such context", retry: false, next: "List the sandbox's contexts, or create one." },
   process_not_found: { status: 404, title: "No such process", retry: false, next: "List the sandbox's processes." },
@@ -179,6 +181,7 @@ export const PROBLEMS = {
     retry: true,
     next: "Read the sandbox: its state and `endReason` say what happened.",
   },
+  program_failed: { status: 502, title: "The image's program does not serve", retry: false, next: "Read `details.output`." },
   port_unreachable: {
     status: 502,
     title: "The port does not answer",

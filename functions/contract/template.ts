@@ -27,6 +27,32 @@ const size = {
   diskMiB: z.literal([512, 10_240], "must be 512 or 10240"),
 };
 
+/** The image of a template of the type `CustomImage`: what it is called on this machine, what runs in it, where that listens. */
+export const Container = z.object({
+  image: z.string().min(1).max(512),
+  /** Instead of the image's own entrypoint and command; none leaves both as they are. */
+  command: z
+    .array(
+      z
+        .string()
+        .max(32_768)
+        .regex(/^[^\0]*$/, "holds a NUL"),
+    )
+    .max(64),
+  port: z.int().min(1).max(65_535),
+});
+export type Container = z.output<typeof Container>;
+
+/** The port that AgentRun's images listen on. */
+export const CONTAINER_PORT = 5000;
+
+export type ContainerInput = z.output<typeof ContainerInput>;
+export const ContainerInput = z.strictObject({
+  image: Container.shape.image,
+  command: Container.shape.command.default([]),
+  port: Container.shape.port.default(CONTAINER_PORT),
+});
+
 const Prepared = z.int().min(0).max(LIMITS.preparedMax);
 
 /** How many instances wait for the template's next sandboxes: never fewer than one, never more than the other, by demand between. */
@@ -48,6 +74,7 @@ export const Template = z.object({
   idleTimeoutMs: z.int(),
   lifetimeMs: z.int(),
   environment: Environment,
+  container: Container.optional(),
   network: z.object({ mode: z.literal("none") }),
   scaling: Scaling,
   autoPause: z.boolean(),
@@ -70,6 +97,8 @@ const editable = {
   idleTimeoutMs: z.int().positive().optional(),
   lifetimeMs: z.int().positive().optional(),
   environment: Environment.optional(),
+  /** Only of the type `CustomImage`, and there required. */
+  container: ContainerInput.optional(),
   scaling: z.strictObject({ minPrepared: Prepared.optional(), maxPrepared: Prepared.optional() }).optional(),
   /** What being idle does to a sandbox: it is paused, instead of ended. */
   autoPause: z.boolean().optional(),
@@ -98,7 +127,7 @@ export const createTemplate = operation({
   body: CreateTemplate,
   status: 201,
   returns: Template,
-  errors: ["invalid_request", "already_exists", "not_supported"],
+  errors: ["invalid_request", "already_exists", "not_supported", "image_not_found", "image_not_valid"],
 });
 
 export const listTemplates = operation({
@@ -132,7 +161,7 @@ export const updateTemplate = operation({
   body: UpdateTemplate,
   status: 200,
   returns: Template,
-  errors: ["template_not_found", "invalid_request", "forbidden"],
+  errors: ["template_not_found", "invalid_request", "forbidden", "image_not_found", "image_not_valid"],
 });
 
 export const deleteTemplate = operation({

@@ -6,6 +6,8 @@ import { Environment } from "./template.ts";
 export const SESSION_HEADER = "cleanroom-session-id";
 /** The variable by which a function, and so each of its instances, knows the type of its template. */
 export const TEMPLATE_TYPE_VARIABLE = "CLEANROOM_TEMPLATE_TYPE";
+/** The variable by which a workspace knows of an image's program beside it: what runs, by whose rights, where it listens, as JSON. */
+export const IMAGE_VARIABLE = "CLEANROOM_IMAGE";
 /** Where the workspace lies inside a sandbox: its bundle and the interpreters beside it. */
 export const WORKSPACE_INSIDE = "/opt/cleanroom/workspace";
 

@@ -13,6 +13,7 @@ export const SERVED: Readonly<Partial<Record<TemplateType, Size>>> = {
   CodeInterpreter: { cpu: 2, memoryMiB: 2048, diskMiB: 10_240 },
   Browser: { cpu: 2, memoryMiB: 2048, diskMiB: 10_240 },
   AllInOne: { cpu: 2, memoryMiB: 4096, diskMiB: 10_240 },
+  CustomImage: { cpu: 2, memoryMiB: 2048, diskMiB: 512 },
 };
 
 /** The templates that every project has from the start, by name. */
@@ -56,8 +57,9 @@ export function defaultsOf(limits: Limits, type: TemplateType) {
   };
 }
 
-/** A browser is made ahead only of those who use browsers: what waits for nobody would take the memory of what works. */
+/** A browser, or a room with an image, is made ahead only of those who use it: what waits for nobody would take the memory of what works. */
 function scalingFor({ scaling }: Limits, type: TemplateType): Template["scaling"] {
-  if (type === "CodeInterpreter" || type === "CustomImage") return scaling;
-  return { minPrepared: 0, maxPrepared: type === "AllInOne" ? scaling.maxPrepared : Math.min(BROWSERS_PREPARED, scaling.maxPrepared) };
+  if (type === "CodeInterpreter") return scaling;
+  const isLight = type === "AllInOne" || type === "CustomImage";
+  return { minPrepared: 0, maxPrepared: isLight ? scaling.maxPrepared : Math.min(BROWSERS_PREPARED, scaling.maxPrepared) };
 }

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { newId } from "#contract/id.ts";
-import { Problem } from "#contract/problem.ts";
+import { Problem, problemFrom } from "#contract/problem.ts";
 import type { Project } from "#contract/project.ts";
 import type { CreateSandbox, Sandbox } from "#contract/sandbox.ts";
 import { dueKey, graceEnd } from "./due.ts";
@@ -154,23 +154,27 @@ export async function meetRival(
   return meet(platform, project, winner, spec, signal);
 }
 
-/** A template's variables go in like a sandbox's own, after the start: the workspace's own environment is not theirs to set. */
+/**
+ * A template's variables go in like a sandbox's own, after the start: the workspace's own environment is not theirs to set.
+ * An image's program begins with them, and is waited for.
+ */
 async function giveEnvironment(
   platform: Platform,
   row: SandboxRow,
   variables: Record<string, string>,
   signal?: AbortSignal,
 ): Promise<void> {
-  if (Object.keys(variables).length === 0) return;
-  const request = new Request("http://workspace/environment", {
+  const isImage = row.type === "CustomImage";
+  if (!isImage && Object.keys(variables).length === 0) return;
+  const request = new Request(`http://workspace/${isImage ? "program" : "environment"}`, {
     method: "PUT",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ variables }),
   });
   const response = await platform.engine.request(row.ref, inward(platform, row.ref.sessionId, request), signal);
-  await response.body?.cancel();
-  if (!response.ok)
-    throw new Problem("sandbox_lost", { detail: `The workspace refused its environment with ${response.status}`, sandboxId: row.id });
+  if (response.ok) return response.body?.cancel();
+  const said = isImage ? problemFrom(await response.json().catch(() => undefined)) : undefined;
+  throw said ?? new Problem("sandbox_lost", { detail: `The workspace refused its environment with ${response.status}`, sandboxId: row.id });
 }
 
 async function abandon(platform: Platform, row: Row<SandboxRow>, holdsQuota: boolean): Promise<SandboxRow | undefined> {

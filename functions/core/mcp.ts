@@ -13,7 +13,7 @@ const KINDS: Record<TemplateType, readonly ToolKind[]> = {
   Browser: ["code"],
   AllInOne: ["code"],
   Desktop: ["code"],
-  CustomImage: ["code"],
+  CustomImage: [],
 };
 
 /** What a template's owner set; without a row the server is active and offers everything. */

@@ -1,6 +1,6 @@
-import { INNER_HEADER } from "#contract/inner.ts";
+import { CLIENT_HEADER, INNER_HEADER, SERVED_HEADER } from "#contract/inner.ts";
 import { PROOF_HEADER } from "#contract/workspace.ts";
-import type { Passage, Platform } from "./ports.ts";
+import type { Passage, Passed, Platform } from "./ports.ts";
 
 const HOP_BY_HOP = new Set([
   "connection",
@@ -76,6 +76,7 @@ export function inward(platform: Platform, sessionId: string, request: Passage, 
   }
   headers.set(PROOF_HEADER, platform.vault.proof(sessionId));
   if (request.inner) headers.set(INNER_HEADER, "1");
+  if (request.client) headers.set(CLIENT_HEADER, "1");
   return { method: request.method, url: withoutCredentials(request.url), headers, body: request.body };
 }
 
@@ -95,6 +96,12 @@ export function outward<Answer extends { headers: Headers }>(answer: Answer): An
   headers.set("x-content-type-options", "nosniff");
   headers.set("content-security-policy", "sandbox");
   return answer;
+}
+
+/** The port inside where a program answered, by an answer that is not yet fit for clients. */
+export function servedBy({ headers }: { headers: Headers }): Pick<Passed, "served"> {
+  const served = headers.get(SERVED_HEADER);
+  return served === null ? {} : { served };
 }
 
 function namedByConnection(headers: Headers): Set<string> {

@@ -19,7 +19,7 @@ export interface EngineRef {
 /** What the engine needs to make a function that sandboxes are sessions of. */
 export interface FunctionSpec {
   functionName: string;
-  template: Pick<Template, "type" | "cpu" | "memoryMiB" | "diskMiB" | "scaling">;
+  template: Pick<Template, "type" | "cpu" | "memoryMiB" | "diskMiB" | "scaling" | "container">;
 }
 
 /** What the engine says of a session. `endReason` is the engine's word, present once it is gone. */
@@ -47,6 +47,8 @@ export interface Passage {
   body: ReadableStream<Uint8Array> | Readable | null;
   /** That the core itself asks, for what no client may. */
   inner?: true;
+  /** That a client asks, and of an image's program where there is one; what is asked for the client's sake only is not this. */
+  client?: true;
 }
 
 /** A workspace's answer on its way to who asked: what is small is at hand, the rest flows. A stream that is not read is destroyed. */
@@ -54,6 +56,8 @@ export interface Passed {
   status: number;
   headers: Headers;
   body: Readable | Uint8Array | null;
+  /** The port inside where a program answered, by the workspace's word. */
+  served?: string;
 }
 
 /** A WebSocket's raw ends after the upgrade: the answer's head has been read, the rest is bytes both ways. */

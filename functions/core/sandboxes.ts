@@ -7,7 +7,7 @@ import { endRow, noticeGone } from "./endings.ts";
 import { withLastWord } from "./last-word.ts";
 import { checkTimes, type Limits } from "./limits.ts";
 import { explainLoss, factsIfKnown } from "./losses.ts";
-import { inward, outward } from "./passage.ts";
+import { inward, outward, servedBy } from "./passage.ts";
 import { mend, wake } from "./pauses.ts";
 import type { Passage, Passed, Platform, Row, Upgraded } from "./ports.ts";
 import {
@@ -168,16 +168,28 @@ export async function endSandbox(platform: Platform, project: Pick<Project, "id"
  * Passes a request into the owner's sandbox and its answer back, both unparsed. Of the request's URL only path and
  * query count: the path is the workspace's. One remembered row and one hop; nothing is written unless it is paused.
  */
-export function requestSandbox(
+export async function requestSandbox(
   platform: Platform,
   project: Pick<Project, "id">,
   id: string,
   request: Passage,
   signal?: AbortSignal,
 ): Promise<Response> {
-  return asking(platform, project, id, request, async ({ value: { ref } }) =>
-    outward(await platform.engine.request(ref, inward(platform, ref.sessionId, request), signal)),
-  );
+  return (await requestServed(platform, project, id, request, signal)).response;
+}
+
+/** The same, and the port inside where it was a program that answered. */
+export function requestServed(
+  platform: Platform,
+  project: Pick<Project, "id">,
+  id: string,
+  request: Passage,
+  signal?: AbortSignal,
+): Promise<{ response: Response } & Pick<Passed, "served">> {
+  return asking(platform, project, id, request, async ({ value: { ref } }) => {
+    const answer = await platform.engine.request(ref, inward(platform, ref.sessionId, request), signal);
+    return { ...servedBy(answer), response: outward(answer) };
+  });
 }
 
 /** The same for an answer that nobody reads here: it flows on to who asked. */
@@ -190,7 +202,8 @@ export function passIntoSandbox(
 ): Promise<Passed> {
   return asking(platform, project, id, request, async (row) => {
     const { ref } = row.value;
-    const passed = outward(await platform.engine.pass(ref, inward(platform, ref.sessionId, request), signal));
+    const answer = await platform.engine.pass(ref, inward(platform, ref.sessionId, request), signal);
+    const passed = { ...servedBy(answer), ...outward(answer) };
     return withLastWord(passed, request.headers.get("x-request-id") ?? "", async (lost) => explainLoss(platform, row, lost));
   });
 }

@@ -65,6 +65,7 @@ function builtInTemplate(limits: Limits, name: string): Omit<TemplateRow, "defin
 /** Makes a template and the function behind it; the row is written first, so that the name is taken once. */
 export async function createTemplate(platform: Platform, limits: Limits, project: Project, spec: CreateTemplate): Promise<Template> {
   refuseType(spec.type);
+  refuseContainer(spec.type, spec.container);
   checkTimes(limits, spec);
   if (isBuiltIn(spec.name)) throw templateExists(spec.name);
   const at = new Date(platform.clock.now()).toISOString();
@@ -128,6 +129,7 @@ export async function updateTemplate(
   refuseBuiltIn(name);
   checkTimes(limits, change);
   const row = await currentTemplate(platform, limits, project, name);
+  if (change.container) refuseContainer(row.value.template.type, change.container);
   const template: Template = {
     ...row.value.template,
     ...given(change),
@@ -224,6 +226,13 @@ function refuseType(type: string): void {
   throw new Problem("not_supported", { detail: `Templates of type ${type} are not supported yet`, supported: Object.keys(SERVED) });
 }
 
+/** An image is what a template of one type is made of, and nothing to any other. */
+function refuseContainer(type: string, container: object | undefined): void {
+  if ((type === "CustomImage") === (container !== undefined)) return;
+  const problem = container ? `is not for templates of type ${type}` : "names the image, and is required of the type CustomImage";
+  throw new Problem("invalid_request", { detail: `body.container: ${problem}`, issues: [{ field: "body.container", problem }] });
+}
+
 function refuseBuiltIn(name: string): void {
   if (isBuiltIn(name)) throw new Problem("forbidden", { detail: `The template ${name} is built in and cannot be changed` });
 }
@@ -243,8 +252,9 @@ function functionNameOf(limits: Limits, project: Pick<Project, "id">, name: stri
 }
 
 function functionSpec(row: Pick<TemplateRow, "template" | "functionName">): FunctionSpec {
-  const { type, cpu, memoryMiB, diskMiB, scaling } = row.template;
-  return { functionName: row.functionName, template: { type, cpu, memoryMiB, diskMiB, scaling } };
+  const { type, cpu, memoryMiB, diskMiB, scaling, container } = row.template;
+  const template = { type, cpu, memoryMiB, diskMiB, scaling, ...(container ? { container } : {}) };
+  return { functionName: row.functionName, template };
 }
 
 /** What a caller named of a template; the rest stays as it is. */

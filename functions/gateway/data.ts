@@ -1,16 +1,29 @@
 import type { Context } from "hono";
 import { asProblem, Problem } from "#contract/problem.ts";
-import { requestSandbox } from "#core/sandboxes.ts";
+import { rowKey, SANDBOXES, type SandboxRow } from "#core/sandbox-rows.ts";
+import { requestServed } from "#core/sandboxes.ts";
 import { arrivalOf, arrivalOfRequest, splitKey } from "./arrival.ts";
 import { authenticate, permitSandbox } from "./auth.ts";
 import { paced } from "./flow.ts";
 import type { App, Bindings } from "./gateway.ts";
 import { beginPassing } from "./passing.ts";
+import { asServed, servedPlace } from "./served.ts";
 import { countWire } from "./wire.ts";
 
 /** Passes everything under a sandbox that is its owner's into it, both ways unparsed. */
 export function mountData(app: App): void {
   app.hono.all("/sandboxes/:sandboxId/*", (c) => passOn(app, c));
+}
+
+/** With a slash at its end a sandbox's address is the root of its program, where an image's answers; elsewhere it is the sandbox's. */
+export function mountRoots(app: App): void {
+  app.hono.get("/sandboxes/:sandboxId/", async (c, next) => {
+    const arrival = c.env?.incoming ? arrivalOf(c.env.incoming) : arrivalOfRequest(c.req.raw);
+    const { principal } = await authenticate(app.gateway, arrival, c.req.raw);
+    const key = rowKey(principal.project.id, c.req.param("sandboxId"));
+    const row = await app.gateway.platform.recent.get<SandboxRow>(SANDBOXES, key);
+    return row?.value.type === "CustomImage" ? passOn(app, c) : next();
+  });
 }
 
 /** Passes a request into its sandbox and answers what that answers. */
@@ -27,20 +40,22 @@ export async function passOn({ gateway }: App, c: Context<Bindings>): Promise<Re
   const passed = new Headers(headers);
   // A Problem of the workspace names the same request as the door does.
   passed.set("x-request-id", c.get("requestId"));
-  const passage = { method, url: target.path, headers: passed, body };
+  const passage = { method, url: target.path, headers: passed, body, client: true as const };
   const asked = { sandboxId: target.sandboxId, method, path: target.path };
   const passing = await beginPassing(gateway.platform, caller.principal, asked, passed);
   const length = headers.get("content-length");
   passing?.watchInput(null, length === null ? 0 : Number(length));
-  const response = await requestSandbox(gateway.platform, caller.principal.project, target.sandboxId, passage, c.req.raw.signal).catch(
-    (error: unknown) => {
-      passing?.refused(asProblem(error).code);
-      throw error;
-    },
-  );
+  const { project } = caller.principal;
+  const asking = requestServed(gateway.platform, project, target.sandboxId, passage, c.req.raw.signal);
+  const { response, served } = await asking.catch((error: unknown) => {
+    passing?.refused(asProblem(error).code);
+    throw error;
+  });
+  const place = servedPlace(target.sandboxId, served);
+  if (place && !target.path.startsWith("/ports/")) asServed(response, place);
   if (passing && incoming) {
     const { socket } = incoming;
-    const source = { projectId: caller.principal.project.id, id: target.sandboxId };
+    const source = { projectId: project.id, id: target.sandboxId };
     c.env?.outgoing?.once("close", () => countWire(gateway.platform, source, socket));
   }
   passing?.answered({ status: response.status, headers: response.headers, body: null });

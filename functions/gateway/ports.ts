@@ -6,6 +6,7 @@ import type { Arrival } from "./arrival.ts";
 import { admit, isSameOrigin } from "./auth.ts";
 import { targetOf } from "./data.ts";
 import type { Gateway } from "./gateway.ts";
+import type { PortPlace } from "./served.ts";
 
 /** Who goes where inside a sandbox; `port` is there for what a program inside answers itself. */
 export interface Entry {
@@ -14,22 +15,8 @@ export interface Entry {
   port?: PortPlace;
 }
 
-/** Where a port's answers lie for who reads them; `shared` by whoever has the address, as it holds the ticket. */
-interface PortPlace {
-  number: string;
-  base: string;
-  shared: boolean;
-}
-
 const BY_TICKET = /^\/p\/([^/?]+)(\/[^?]*)?(\?.*)?$/s;
 const INSIDE = /^\/ports\/([1-9]\d{0,4})(?=\/|\?|$)/;
-
-/**
- * By its ticket's address, what a program inside serves runs in the reader's browser as nobody: an origin of its own, with no cookies, no storage,
- * and no more reach at this door than any page of the web. By any other address it does not run at all, since that may hold
- * a key, which a script could read.
- */
-const POLICY = "sandbox allow-scripts allow-forms allow-modals allow-popups allow-downloads";
 
 /** Whether a request came by the address that a port's ticket is. */
 export function isByTicket(url: string): boolean {
@@ -70,23 +57,4 @@ export function preflight(): Passed {
     "access-control-max-age": "600",
   });
   return { status: 204, headers, body: null };
-}
-
-/** Makes a port's answer one that a browser can use where it lies. */
-export function asServed(passed: Passed, { number, base, shared }: PortPlace): void {
-  const { headers } = passed;
-  if (shared) {
-    headers.set("content-security-policy", POLICY);
-    headers.set("access-control-allow-origin", "*");
-  }
-  const path = pathOfOwn(headers.get("location") ?? "", number);
-  if (path !== undefined) headers.set("location", base + path);
-}
-
-/** The path of a redirect to the port itself; nothing for one that leads elsewhere. */
-function pathOfOwn(location: string, number: string): string | undefined {
-  if (/^\/(?![/\\])/.test(location)) return location;
-  const url = URL.parse(location);
-  const isOwn = url?.protocol === "http:" && ["localhost", "127.0.0.1"].includes(url.hostname) && (url.port || "80") === number;
-  return isOwn ? url.pathname + url.search + url.hash : undefined;
 }

@@ -14,8 +14,9 @@ import { paced } from "./flow.ts";
 import type { Gateway } from "./gateway.ts";
 import { beginPassing } from "./passing.ts";
 import { isPage } from "./pages.ts";
-import { asServed, enter, isByTicket, isPreflight, preflight } from "./ports.ts";
+import { enter, isByTicket, isPreflight, preflight } from "./ports.ts";
 import { answerProblem, LIFECYCLE, MCP } from "./problems.ts";
+import { asServed, servedPlace } from "./served.ts";
 import { countWire } from "./wire.ts";
 
 const UNWANTED_BODY_MS = 30_000;
@@ -83,13 +84,14 @@ async function pass(
     const source = { projectId: principal.project.id, id: target.sandboxId };
     outgoing.once("close", () => countWire(gateway.platform, source, socket));
   }
-  const passage = { method: arrival.method, url: target.path, headers, body };
+  const passage = { method: arrival.method, url: target.path, headers, body, client: true as const };
   const passed = await passIntoSandbox(gateway.platform, principal.project, target.sandboxId, passage, signal).catch((error: unknown) => {
     passing?.refused(signal.aborted ? "left" : asProblem(error).code);
     throw error;
   });
   passing?.answered(passed);
-  if (entry.port) asServed(passed, entry.port);
+  const port = entry.port ?? servedPlace(target.sandboxId, passed.served);
+  if (port) asServed(passed, port);
   passed.body = paced(passed.body, passed.headers.get("content-type"), flow);
   return passed;
 }

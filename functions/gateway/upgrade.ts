@@ -74,7 +74,14 @@ async function connect(
   // What is read on its way is not compressed.
   if (devtools) headers.delete("sec-websocket-extensions");
   // A view is opened by the door alone, which reads what comes through it.
-  const passage = { method: "GET", url: target.path, headers, body: null, ...(isDisplay ? { inner: true as const } : {}) };
+  const passage = {
+    method: "GET",
+    url: target.path,
+    headers,
+    body: null,
+    client: true as const,
+    ...(isDisplay ? { inner: true as const } : {}),
+  };
   const upgraded = await connectSandbox(platform, project, sandboxId, passage, signal);
   const source = { projectId: project.id, id: sandboxId };
   platform.counts.count(source, { requests: 1 });

@@ -37,7 +37,7 @@ def serve_request(workspace, connection):
 
 
 def _dispatch(workspace, call, query):
-    route, call.params = workspace.routes.find(call.method, call.path)
+    route, call.params = workspace.routes.of(call)
     if route.name != OPEN:
         workspace.guard.admit(call.headers)
     end = None if route.name in UNCOUNTED else workspace.activity.begin()

@@ -35,7 +35,7 @@ class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p)]
 
 
-def _check(result, what):
+def check(result, what):
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
@@ -45,20 +45,20 @@ def _check(result, what):
 def control(option, *values):
     """`prctl`: an operation on this process, its arguments numbers or pointers."""
     words = [ctypes.c_ulong(value) if isinstance(value, int) else value for value in (*values, 0, 0, 0, 0)[:4]]
-    return _check(LIBC.prctl(option, *words), f"prctl {option}")
+    return check(LIBC.prctl(option, *words), f"prctl {option}")
 
 
 def keep_capabilities(wanted_high=0):
     """Gives up every capability but those wanted, as far as they are held: of the ones from 32 on, permitted and never in effect."""
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
     held = (ctypes.c_uint32 * 6)()
-    _check(LIBC.capget(header, held), "capget")
-    _check(LIBC.capset(header, (ctypes.c_uint32 * 6)(0, 0, 0, 0, held[4] & wanted_high, 0)), "capset")
+    check(LIBC.capget(header, held), "capget")
+    check(LIBC.capset(header, (ctypes.c_uint32 * 6)(0, 0, 0, 0, held[4] & wanted_high, 0)), "capset")
 
 
 def join(namespace, kinds):
     """Moves this process into `kinds` of namespaces of the process or namespace that the descriptor stands for."""
-    _check(LIBC.setns(namespace, kinds), "setns")
+    check(LIBC.setns(namespace, kinds), "setns")
 
 
 def take_rights():
@@ -69,15 +69,30 @@ def take_rights():
     a process that has any. What is started from here loses it on the way.
     """
     os.setgroups([])
+    forgo_capabilities()
+    os.setresgid(ROOT, USER, ROOT)
+    os.setresuid(ROOT, USER, ROOT)
+    keep_capabilities(WAKE_ALARM)
+    control(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def become(uid, gid, groups):
+    """Somebody's rights and nobody else's, for good, and no capability: root's uid is one like any other then."""
+    os.setgroups(groups)
+    forgo_capabilities()
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    keep_capabilities()
+    control(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def forgo_capabilities():
+    """None can be gained any more, whatever is started or becomes of the uid."""
     control(PR_CAP_AMBIENT, AMBIENT_CLEAR_ALL)
     for capability in range(CAPABILITIES_MOST):
         if LIBC.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
             break
     control(PR_SET_SECUREBITS, POWERLESS_ROOT)
-    os.setresgid(ROOT, USER, ROOT)
-    os.setresuid(ROOT, USER, ROOT)
-    keep_capabilities(WAKE_ALARM)
-    control(PR_SET_NO_NEW_PRIVS, 1)
 
 
 def confine():
@@ -91,12 +106,12 @@ def confine():
     rights = (1 << FILE_RIGHTS[min(version, max(FILE_RIGHTS))]) - 1
     words = [rights] if version < 4 else [rights, 0] if version < SCOPES_SINCE else [rights, 0, SCOPES]
     handled = struct.pack(f"{len(words)}Q", *words)
-    rules = _check(LIBC.syscall(CREATE_RULESET, handled, ctypes.c_size_t(len(handled)), 0), "landlock")
+    rules = check(LIBC.syscall(CREATE_RULESET, handled, ctypes.c_size_t(len(handled)), 0), "landlock")
     root = os.open("/", os.O_PATH | os.O_CLOEXEC)
     try:
         allowed = struct.pack("=Qi", rights & ~MAKE_DEVICES, root)
-        _check(LIBC.syscall(ADD_RULE, rules, PATH_BENEATH, allowed, 0), "landlock rule")
-        _check(LIBC.syscall(RESTRICT_SELF, rules, 0), "landlock restriction")
+        check(LIBC.syscall(ADD_RULE, rules, PATH_BENEATH, allowed, 0), "landlock rule")
+        check(LIBC.syscall(RESTRICT_SELF, rules, 0), "landlock restriction")
     finally:
         os.close(root)
         os.close(rules)

@@ -9,8 +9,6 @@ from relay import relay
 PLACE = re.compile(r"/+ports/+\d+")
 PORT = re.compile(r"[1-9]\d{0,4}", re.ASCII)
 MOST = 65535
-# Whose page asked is the door's business: to the program, nobody's did.
-WITHHELD = ("origin", "referer")
 
 
 def routes(own_port):
@@ -25,8 +23,6 @@ def ask(call, own_port):
     port = int(given)
     if port == own_port:
         raise Problem("forbidden", detail=f"The port {port} is the workspace's own", port=port)
-    for name in WITHHELD:
-        call.headers.pop(name, None)
     path = PLACE.sub("", call.path, count=1) or "/"
     return relay(call, port, f"{path}?{call.raw_query}" if call.raw_query else path)
 

@@ -9,7 +9,7 @@ import time
 import h11
 
 from call import HUNG_UP, STREAMED, Gone
-from contract import INNER_HEADER, PROOF_HEADER, SESSION_HEADER
+from contract import CLIENT_HEADER, INNER_HEADER, PROOF_HEADER, SERVED_HEADER, SESSION_HEADER
 from problem import Problem
 
 ADDRESS = "127.0.0.1"
@@ -19,7 +19,9 @@ PIECE_BYTES = 128 * 1024
 # How long a side that has hung up may take to read what is still on its way to it.
 FAREWELL_SECONDS = 2
 UPLOAD_ENDS_SECONDS = 5
-OURS = {SESSION_HEADER.lower(), PROOF_HEADER.lower(), INNER_HEADER.lower()}
+OURS = {name.lower() for name in (SESSION_HEADER, PROOF_HEADER, INNER_HEADER, CLIENT_HEADER, SERVED_HEADER)}
+# Whose page asked is the door's business: to the program, nobody's did.
+WITHHELD = {"origin", "referer"}
 HOP_BY_HOP = {
     "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "host", "expect",
     "content-length",
@@ -27,13 +29,17 @@ HOP_BY_HOP = {
 BODILESS = (204, 304)
 
 
-def relay(call, port, target):
-    """Asks the port for `target`, a path with its query, and answers what it answers. For a handler to return."""
+def relay(call, port, target, absent=None):
+    """
+    Asks the port for `target`, a path with its query, and answers what it answers, or what `absent` makes where that is
+    that there is nothing. For a handler to return.
+    """
     with connect(port) as upstream:
         exchange = Exchange(call, port, upstream)
         exchange.ask(target)
         try:
-            exchange.answer()
+            if not exchange.answer(absent is not None):
+                return absent()
         finally:
             exchange.end_upload()
     return STREAMED
@@ -73,7 +79,7 @@ class Exchange:
     def ask(self, target):
         """Sends the request; a body goes along on a thread of its own, since the answer may come before its end."""
         call = self._call
-        headers = [(name, text) for name, text in call.headers.items() if name not in HOP_BY_HOP and name not in OURS]
+        headers = [(name, text) for name, text in call.headers.items() if name not in HOP_BY_HOP | OURS | WITHHELD]
         headers.append(("host", f"localhost:{self._port}"))
         if is_upgrade(call.headers):
             headers += [("connection", "Upgrade"), ("upgrade", call.headers["upgrade"])]
@@ -127,29 +133,33 @@ class Exchange:
             self._upload.join()
             raise Gone
 
-    def answer(self):
+    def answer(self, wants_something=False):
+        """Answers; False where that would be that there is nothing, and something else is wanted then."""
         response = self._next()
         while isinstance(response, h11.InformationalResponse):
             if response.status_code == 101:
                 self._switch(response)
-                return
+                return True
             response = self._next()
         if not isinstance(response, h11.Response):
             raise unreachable(self._port, f"What listens on port {self._port} ended without an answer")
-        headers = {}
+        if wants_something and response.status_code == 404:
+            return False
+        headers = {SERVED_HEADER: str(self._port)}
         for name, text in response.headers:
             key = name.decode("latin-1")
-            if key not in HOP_BY_HOP or key == "content-length":
+            if key not in HOP_BY_HOP | OURS or key == "content-length":
                 headers[key] = f"{headers[key]}, {text.decode('latin-1')}" if key in headers else text.decode("latin-1")
         if response.status_code in BODILESS:
             headers.pop("content-length", None)
             self._call.answer(response.status_code, headers, None)
-            return
+            return True
         writer = self._call.stream(response.status_code, headers)
         while isinstance(event := self._next(begun=True), h11.Data):
             writer.write(bytes(event.data))
         if not isinstance(event, h11.EndOfMessage):
             raise Gone
+        return True
 
     def _next(self, begun=False):
         """The answer's next part. A client that leaves meanwhile takes the exchange along."""

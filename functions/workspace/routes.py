@@ -38,6 +38,10 @@ class Routes:
             raise ValueError(f"no operations of the contract: {sorted(unknown)}")
         self._routes = [Route(name, handlers[name]) for name in OPERATIONS if name in handlers]
 
+    def of(self, call):
+        """The route of a request, and its path's parameters."""
+        return self.find(call.method, call.path)
+
     def find(self, method, path):
         """The route that answers, and its path's parameters; a Problem when there is none."""
         segments = _segments(path)

@@ -25,7 +25,7 @@ HEAVY = ("numpy", "pandas", "matplotlib", "matplotlib.pyplot", "matplotlib.backe
 OWN = (
     "workspace", "server", "nursery", "keeper", "commands", "processes", "display", "view", "desktop.actions",
     "contexts.contexts", "contexts.routes", "cryptography.hazmat.backends.openssl.backend", "websocket", "terminals",
-    "browser.browser", "browser.routes",
+    "browser.browser", "browser.routes", "container", "program",
 )  # fmt: skip
 MESSAGE_BYTES = 256
 ENDED_REMEMBERED = 256
@@ -54,7 +54,7 @@ def preload():
     gc.freeze()
 
 
-def run(listener, environment):
+def run(listener, environment, begun=None):
     """Forks the server, forks interpreters while that lives, and ends with it. Does not return."""
     woken = woken_by(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -63,14 +63,16 @@ def run(listener, environment):
     if server == 0:
         for ours in (here, woken):
             ours.close()
-        serve(listener, there, environment, seed)
+        serve(listener, there, environment, seed, begun)
     listener.close()
     there.close()
+    if begun is not None:
+        begun.close()
     born.take_orphans()
     Seed(here, woken, server).run()
 
 
-def serve(listener, requests, environment, seed):
+def serve(listener, requests, environment, seed, begun):
     """The server's process, which must not outlive the seed."""
     with forked(1):
         os.close(signal.set_wakeup_fd(-1))
@@ -80,7 +82,7 @@ def serve(listener, requests, environment, seed):
         from nursery import Nursery
         from workspace import serve_workspace
 
-        serve_workspace(listener, environment, Nursery(requests))
+        serve_workspace(listener, environment, Nursery(requests), begun)
         os._exit(0)
 
 

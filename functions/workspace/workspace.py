@@ -11,6 +11,7 @@ import ports
 import snapshot
 import upload
 from activity import Activity
+from contract import TEMPLATE_TYPE_VARIABLE
 from entries import Entries
 from environment import SandboxEnvironment
 from guard import Guard, proof_key
@@ -22,7 +23,12 @@ from server import serve
 
 HOME = "/home/user"
 VERSION = "v1"
-SERVICES = {"Browser": "sandbox-browser", "AllInOne": "sandbox-all-in-one", "Desktop": "sandbox-desktop"}
+SERVICES = {
+    "CustomImage": "sandbox-custom-image",
+    "Browser": "sandbox-browser",
+    "AllInOne": "sandbox-all-in-one",
+    "Desktop": "sandbox-desktop",
+}
 SERVICE = "sandbox-code-interpreter"
 # How long the first answer waits for a browser that is there before anybody asks.
 PRESTART_SECONDS = 60
@@ -46,24 +52,35 @@ class WorkspaceParts:
     terminals: Any = None
     browser: Any = None
     own_port: int | None = None
+    type: str | None = None
 
 
 @dataclass
 class Workspace:
     """What the server needs for a request."""
 
-    routes: Routes
+    routes: Any
     guard: Guard
     activity: Activity
 
 
-def serve_workspace(listener, environment, nursery=None):
-    """Serves a sandbox for as long as the process lives. `nursery` makes the processes of user code."""
+def serve_workspace(listener, environment, nursery=None, begun=None):
+    """
+    Serves a sandbox for as long as the process lives. `nursery` makes the processes of user code; where an image's program
+    has `begun`, that is all the code there is.
+    """
     # Opened while we may still read what the user may not.
     oom_kills = open_oom_counter()
     user = become_user(HOME)
     activity, variables = Activity(now_ms), SandboxEnvironment()
     parts = WorkspaceParts(user, proof_key(environment["CLEANROOM_PROOF_KEY"]), activity, variables)
+    parts.type = environment.get(TEMPLATE_TYPE_VARIABLE)
+    parts.own_port = ports.port_of(listener)
+    if begun is not None:
+        from keeper import Keeper
+        from program import Program
+
+        serve(listener, beside_program(parts, Program(begun, nursery, Keeper())))
     if nursery is not None:
         from browser.browser import Browser
         from commands import Commands
@@ -81,7 +98,6 @@ def serve_workspace(listener, environment, nursery=None):
         parts.contexts = Contexts(nursery, keeper, variables, oom_kills)
         if environment.get("CLEANROOM_PREPARED_KERNEL", "1") == "1" and parts.browser.type != "Browser":
             parts.contexts.prepare()
-    parts.own_port = ports.port_of(listener)
     serve(listener, create_workspace(parts))
 
 
@@ -122,9 +138,18 @@ def create_workspace(parts):
     return Workspace(Routes(handlers), Guard(parts.proof_key, now_ms), parts.activity)
 
 
+def beside_program(parts, program):
+    """The workspace of a sandbox whose code is an image's."""
+    from program import ProgramRoutes
+
+    own = {name: handler for name, handler in _own_routes(parts).items() if name != "setEnvironment"}
+    routes = ProgramRoutes(program, own, ports.routes(parts.own_port))
+    return Workspace(routes, Guard(parts.proof_key, now_ms), parts.activity)
+
+
 def _own_routes(parts) -> dict[str, Callable]:
     started_s = time.monotonic()
-    service = SERVICES.get(parts.browser.type, SERVICE) if parts.browser is not None else SERVICE
+    service = SERVICES.get(parts.browser.type if parts.browser is not None else parts.type, SERVICE)
 
     def health(_call):
         # Who makes a sandbox asks first, so that one with a browser has it running when it is given away.

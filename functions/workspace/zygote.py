@@ -19,8 +19,10 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import container  # noqa: E402
 import lock  # noqa: E402
 import seed  # noqa: E402
+from contract import IMAGE_VARIABLE  # noqa: E402
 from forks import forked, woken_by  # noqa: E402
 
 MESSAGE_BYTES = 4 << 20
@@ -100,13 +102,17 @@ def become_workspace(environment, descriptors, program):
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.dup2(listener, 3, inheritable=False)
-        os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+        os.dup2(init, 4, inheritable=False)
+        os.closerange(5, os.sysconf("SC_OPEN_MAX"))
+        settings = environment.pop(IMAGE_VARIABLE, None)
+        begun = None if settings is None else container.begin(settings, program, 4)
+        os.close(4)
         os.environ.clear()
         os.environ.update(environment)
         lock.take_rights()
         lock.confine()
         lock.filter_calls(program)
-        seed.run(socket.socket(fileno=3), environment)
+        seed.run(socket.socket(fileno=3), environment, begun)
 
 
 def main():

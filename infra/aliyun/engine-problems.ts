@@ -16,6 +16,8 @@ const MEANINGS: Record<string, ProblemCode> = {
   EntityTooLarge: "body_too_large",
   InvalidArgument: "invalid_request",
   NotSupported: "not_supported",
+  ImageNotFound: "image_not_found",
+  ImageNotValid: "image_not_valid",
 };
 const RETRY_AFTER_MS = 1000;
 const REFUSAL_BYTES = 64 * 1024;

@@ -3,7 +3,7 @@ import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { Problem } from "#contract/problem.ts";
 import { Isolation } from "#contract/sandbox.ts";
 import { SESSION_HEADER, TEMPLATE_TYPE_VARIABLE } from "#contract/workspace.ts";
-import type { PreparedNow, Scaling } from "#contract/template.ts";
+import type { Container, PreparedNow, Scaling } from "#contract/template.ts";
 import type { Engine, EngineRef, FunctionSpec, Passage, Passed, SessionLife } from "#core/ports.ts";
 import * as z from "zod";
 import { asEngineProblem, doorProblem, hasCode } from "./engine-problems.ts";
@@ -109,15 +109,23 @@ export function createFcEngine({ client, workspaceFunction, sessionMaxMs, intran
     }
   }
 
+  function knownIsolation() {
+    isolation ??= readIsolation(client);
+    isolation.catch(() => (isolation = undefined));
+    return isolation;
+  }
+
   return {
     async define(spec: FunctionSpec) {
       const { body: model } = await client.getFunction(workspaceFunction).catch(asEngineProblem);
       const copied = Object.fromEntries(COPIED.map((name) => [name, model[name]]).filter(([, value]) => value !== undefined));
-      const { type, cpu, memoryMiB, diskMiB } = spec.template;
+      const { type, cpu, memoryMiB, diskMiB, container } = spec.template;
+      if (container && (await knownIsolation()).plain.strength === "platform") throw imagesElsewhere();
       const own = {
         cpu,
         memorySize: Math.ceil(memoryMiB / MEMORY_STEP_MIB) * MEMORY_STEP_MIB,
         diskSize: DISKS_MIB.find((size) => size >= diskMiB) ?? DISKS_MIB.at(-1),
+        ...(container ? { customContainerConfig: containerOf(container) } : {}),
         environmentVariables: { ...model.environmentVariables, [TEMPLATE_TYPE_VARIABLE]: type },
       };
       await client.createFunction({ functionName: spec.functionName, ...copied, ...own }).catch(async (error: unknown) => {
@@ -166,11 +174,7 @@ export function createFcEngine({ client, workspaceFunction, sessionMaxMs, intran
     facts: (ref) => readFacts(client, ref),
     list: (functionName) => listSessions(client, functionName),
 
-    async isolation(profile) {
-      isolation ??= readIsolation(client);
-      isolation.catch(() => (isolation = undefined));
-      return (await isolation)[profile ?? "plain"];
-    },
+    isolation: async (profile) => (await knownIsolation())[profile ?? "plain"],
 
     ping: () =>
       client.getFunction(workspaceFunction).then(
@@ -188,6 +192,19 @@ export function createFcEngine({ client, workspaceFunction, sessionMaxMs, intran
 async function readIsolation(client: FcClient): Promise<{ plain: Isolation; browser: Isolation }> {
   const { headers } = await client.listFunctions({ limit: 1 }).catch(asEngineProblem);
   return { plain: isolationIn(headers["x-cleanroom-isolation"]), browser: isolationIn(headers["x-cleanroom-isolation-browser"]) };
+}
+
+/** Where each session has an instance of the platform's own, nothing of ours could stand beside an image. */
+function imagesElsewhere(): Problem {
+  return new Problem("not_supported", {
+    detail:
+      "Templates of the type CustomImage need the engine of one machine; Function Compute runs an image alone, without a workspace beside it",
+  });
+}
+
+/** A command of the template's own is the whole of it: it stands in the entrypoint's place and has no arguments after it. */
+function containerOf({ image, command, port }: Container): object {
+  return { image, port, ...(command.length > 0 ? { entrypoint: command, command: [] } : {}) };
 }
 
 function isolationIn(said: string | undefined): Isolation {

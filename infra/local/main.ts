@@ -6,6 +6,8 @@ import { localConfig, type LocalConfig } from "#infra/config.ts";
 import { currentRoot, type SandboxRoot } from "#infra/image/root.ts";
 import { readFunction, renderManifest } from "#infra/manifest.ts";
 import { createEngine } from "#infra/local/compute/engine.ts";
+import { imageResolver } from "#infra/local/images/container.ts";
+import { openImageStore } from "#infra/local/images/store.ts";
 import { openJournal } from "./journal.ts";
 import { openKeys } from "./keys.ts";
 import { holdDataDir } from "./lock.ts";
@@ -33,12 +35,12 @@ async function serve(config: LocalConfig): Promise<void> {
   const maker = held.use(await createSealedMaker({ dataDir: config.dataDir, root: base, allowWeak: config.allowWeakIsolation }));
   takePrecedence(process.pid);
   const queue = held.use(createQueue(join(config.dataDir, "queue.db"), { maxAttempts: DELIVERIES_MAX, now: Date.now }));
+  const images = await openImageStore({ dataDir: config.dataDir, folders: config.imageFolders });
   const engine = held.use(
     await createEngine({
       dataDir: config.dataDir,
       maker,
-      // Whatever image the manifest names, on this machine it is the root that set-up built.
-      image: () => ({ root: base.root, binds: base.binds, zygote: base.zygote }),
+      image: imageResolver({ root: base.root, binds: base.binds, zygote: base.zygote }, images),
       credentials: [{ accessKeyId: secrets.engineKeyId, accessKeySecret: secrets.engineKeySecret }],
       doors: { [GATEWAY]: config.port },
       queue,

@@ -12,7 +12,7 @@ import { tempDir } from "#support/temp.ts";
 
 /** What a faulty lock would leave out, and the layers by which each is found. */
 const FAULTS: Record<string, { lacking: string; breaks: [string, string][] }> = {
-  "keeps its capabilities": { lacking: "no capabilities", breaks: [["    _check(LIBC.capset(", "    held or _check(LIBC.capset("]] },
+  "keeps its capabilities": { lacking: "no capabilities", breaks: [["    check(LIBC.capset(", "    held or check(LIBC.capset("]] },
   "may gain capabilities": {
     lacking: "no capabilities to gain",
     breaks: [["        if LIBC.prctl(PR_CAPBSET_DROP", "        if True or LIBC.prctl(PR_CAPBSET_DROP"]],

@@ -84,7 +84,7 @@ test("a second template of one name already exists", async () => {
 });
 
 const REFUSED: [string, object, RegExp][] = [
-  ["a type that is not served", { templateType: "CustomImage" }, /templateType: CustomImage .* CodeInterpreter/],
+  ["a type that is not served", { templateType: "Hologram" }, /templateType: Hologram .* CodeInterpreter/],
   ["an idle time below a minute", { sandboxIdleTimeoutInSeconds: 59 }, /sandboxIdleTimeoutInSeconds/],
   ["an idle time above six hours", { sandboxIdleTimeoutInSeconds: 21_601 }, /sandboxIdleTimeoutInSeconds/],
   ["a name with a slash", { templateName: "a/b" }, /templateName/],

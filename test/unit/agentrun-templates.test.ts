@@ -75,10 +75,23 @@ test("a second template of one name exists already, and the first keeps its fiel
 test("a type that is not served is refused by its field, naming those that are", async () => {
   const { agentrun } = openAgentrun();
   await assert.rejects(
-    makeTemplate(agentrun, PROJECT, { ...create("one"), templateType: "CustomImage" }),
-    /templateType: CustomImage .* CodeInterpreter/,
+    makeTemplate(agentrun, PROJECT, { ...create("one"), templateType: "Hologram" }),
+    /templateType: Hologram .* CodeInterpreter/,
   );
   assert.equal((await pageTemplates(agentrun, PROJECT, page({ templateName: "one", templateType: "CodeInterpreter" }))).total, 0);
+});
+
+test("a template of an image takes what AgentRun says of its container, and refuses one without an image", async () => {
+  const { agentrun, engine } = openAgentrun();
+  const own = { ...create("one"), templateType: "CustomImage", containerConfiguration: { image: "app:1", command: ["run"], port: null } };
+  const made = await makeTemplate(agentrun, PROJECT, own);
+  assert.deepEqual([made.cpu, made.memory, made.diskSize, made.mcpOptions.enabledTools], [2, 4096, 512, []]);
+  assert.deepEqual([...engine.functions.values()].at(-1)?.template.container, { image: "app:1", command: ["run"], port: 5000 });
+  for (const containerConfiguration of [undefined, {}, { image: "" }, { image: "x", port: 70_000 }, { image: "x", command: "run" }])
+    await assert.rejects(
+      makeTemplate(agentrun, PROJECT, { ...own, templateName: "other", containerConfiguration }),
+      /body\.containerConfiguration\.(image|port|command)/,
+    );
 });
 
 test("an update changes what it names and leaves the rest", async () => {

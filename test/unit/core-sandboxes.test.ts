@@ -278,7 +278,7 @@ test("templates are a project's own, and the built-in ones are everybody's and n
   );
   await assert.rejects(updateTemplate(platform, LIMITS, OTHER, "beta", {}), isProblem("template_not_found"));
   await assert.rejects(updateTemplate(platform, LIMITS, ONE, "code-interpreter", {}), isProblem("forbidden"));
-  await assert.rejects(createTemplate(platform, LIMITS, ONE, { name: "web", type: "CustomImage" }), isProblem("not_supported"));
+  await assert.rejects(createTemplate(platform, LIMITS, ONE, { name: "web", type: "CustomImage" }), /body.container/);
 });
 
 test("a template's and a sandbox's variables go in after the start, the sandbox's last", async () => {

@@ -17,7 +17,7 @@ const ROOMS: Record<string, { rooms: string[]; libraries: string[] }> = {
   },
   client: { rooms: ["#contract/", "#infra/config.ts"], libraries: ["zod", "tar-stream"] },
   cli: {
-    rooms: ["#contract/", "#client/", "#infra/config.ts", "#infra/doctor.ts"],
+    rooms: ["#contract/", "#client/", "#infra/config.ts", "#infra/doctor.ts", "#infra/images.ts"],
     libraries: ["zod", "@modelcontextprotocol/client", "@modelcontextprotocol/server"],
   },
 };

@@ -10,7 +10,7 @@ import { LIMITS } from "#contract/limits.ts";
 import { Problem } from "#contract/problem.ts";
 import type { Project } from "#contract/project.ts";
 import type { Isolation } from "#contract/sandbox.ts";
-import { type Template, TemplateType, type UpdateTemplate } from "#contract/template.ts";
+import { ContainerInput, type Template, TemplateType, type UpdateTemplate } from "#contract/template.ts";
 import { SERVED } from "#core/built-in.ts";
 import type { Limits } from "#core/limits.ts";
 import { changeMcpSettings, type McpSettings, offeredTools, readMcpSettings } from "#core/mcp.ts";
@@ -35,6 +35,7 @@ const DEFAULT_SIZES: Readonly<Partial<Record<TemplateType, { cpu: number; memory
   CodeInterpreter: { cpu: 2, memory: 4096, diskSize: 512 },
   Browser: { cpu: 2, memory: 4096, diskSize: 10_240 },
   AllInOne: { cpu: 4, memory: 8192, diskSize: 10_240 },
+  CustomImage: { cpu: 2, memory: 4096, diskSize: 512 },
 };
 const TEMPLATES_MAX = 10_000;
 
@@ -43,6 +44,7 @@ export async function makeTemplate(agentrun: Agentrun, project: Project, body: A
   const { platform, limits } = agentrun;
   const name = body.templateName;
   const type = servedType(body.templateType);
+  const container = containerOf(body.containerConfiguration, type === "CustomImage");
   const sizes = DEFAULT_SIZES[type];
   await refuseExisting(agentrun, project, name);
   const extras = extrasOf(body);
@@ -53,7 +55,7 @@ export async function makeTemplate(agentrun: Agentrun, project: Project, body: A
       memoryMiB: body.memory ?? sizes?.memory,
       diskMiB: body.diskSize ?? sizes?.diskSize,
     };
-    const template = await createTemplate(platform, limits, project, { name, type, ...changeOf(body), ...size });
+    const template = await createTemplate(platform, limits, project, { name, type, ...changeOf(body), ...size, ...container });
     return await answerOf(agentrun, project, template, extras);
   } catch (error) {
     await takeBack();
@@ -87,7 +89,12 @@ export async function changeTemplate(
   body: AgentrunUpdateTemplate,
 ): Promise<AgentrunTemplate> {
   const { platform, limits } = agentrun;
-  const template = await naming("control", "Template", name, updateTemplate(platform, limits, project, name, changeOf(body)));
+  const { type } = await naming("control", "Template", name, getTemplate(platform, limits, project, name));
+  const change = {
+    ...changeOf(body),
+    ...containerOf(body.containerConfiguration, type === "CustomImage" && isGiven(body.containerConfiguration)),
+  };
+  const template = await naming("control", "Template", name, updateTemplate(platform, limits, project, name, change));
   return answerOf(agentrun, project, template, await changeExtras(platform, project, template, extrasOf(body)));
 }
 
@@ -163,6 +170,9 @@ function reasonOf(extras: TemplateExtras): string {
     typeof mode === "string" ? `networkMode ${mode} is recorded; sandboxes have no network yet` : "",
     extras.ossConfiguration?.length || extras.nasConfig ? "mounts are recorded; none is made yet" : "",
     hasEntries(extras.scalingConfig?.["scheduledPolicies"]) ? "scheduledPolicies are recorded; instances are prepared by demand" : "",
+    extras.containerConfiguration?.["registryConfig"] || extras.containerConfiguration?.["acrInstanceId"]
+      ? "registries are recorded; images are read from this machine"
+      : "",
     extras.allowAnonymousManage ? "allowAnonymousManage is recorded; every request needs a credential" : "",
   ];
   return notes.filter((note) => note !== "").join("; ");
@@ -221,6 +231,20 @@ function servedType(type: string): TemplateType {
 
 function hasEntries(list: unknown): boolean {
   return Array.isArray(list) && list.length > 0;
+}
+
+/** What of a container's settings is acted on: for a template of images all that says what runs, for others nothing. */
+function containerOf(settings: TemplateExtras["containerConfiguration"], isWanted: boolean): { container?: ContainerInput } {
+  if (!isWanted) return {};
+  const { image, command, port } = settings ?? {};
+  const given = Object.entries({ image, command, port }).filter(([, value]) => isGiven(value));
+  const result = ContainerInput.safeParse(Object.fromEntries(given));
+  if (result.success) return { container: result.data };
+  const issues = result.error.issues.map((issue) => ({
+    field: ["body.containerConfiguration", ...issue.path].join("."),
+    problem: issue.message,
+  }));
+  throw new Problem("invalid_request", { detail: issues.map(({ field, problem }) => `${field}: ${problem}`).join("; "), issues });
 }
 
 function isGiven<T>(value: T | null | undefined): value is T {

@@ -85,7 +85,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   const leftovers = { instances: await maker.sweep(), functions: killLeftovers(db) };
   if (leftovers.instances.length + leftovers.functions.length > 0) log.event("leftovers_removed", leftovers);
 
-  const functions = new Functions(db, join(dataDir, "code"), now);
+  const functions = new Functions(db, join(dataDir, "code"), now, options.image);
   const triggers = new Triggers(db, now);
   const scalings = new Scalings(db);
   const capacity = new Capacity(limits, now);

@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import * as z from "zod";
 import { installCode } from "./code.ts";
 import { type Affinity, affinityOf, type Definition, readDefinition, readFields } from "./definitions.ts";
+import type { ImageResolver } from "./isolated.ts";
 import { refusal } from "./refusals.ts";
 
 /** What becomes of an asynchronous invocation that fails. */
@@ -38,12 +39,15 @@ export class Functions {
   readonly #db: DatabaseSync;
   readonly #codeDir: string;
   readonly #now: () => number;
+  readonly #image: ImageResolver;
   readonly #records = new Map<string, FunctionRecord>();
 
-  constructor(db: DatabaseSync, codeDir: string, now: () => number) {
+  /** `image` is asked for the image of each function, so that what cannot be run is refused before it is kept. */
+  constructor(db: DatabaseSync, codeDir: string, now: () => number, image: ImageResolver) {
     this.#db = db;
     this.#codeDir = codeDir;
     this.#now = now;
+    this.#image = image;
     for (const row of db.prepare("SELECT * FROM functions").all()) {
       const record = fromRow(row);
       this.#records.set(record.name, record);
@@ -74,6 +78,7 @@ export class Functions {
     const already = () => refusal("FunctionAlreadyExists", `The function ${name} exists`);
     if (this.#records.has(name)) throw already();
     const installed = await this.#install(name, definition, code);
+    await this.#image(definition);
     if (this.#records.has(name)) throw already();
     const at = this.#now();
     return this.#save({
@@ -94,6 +99,7 @@ export class Functions {
     const { code, ...fields } = input;
     const changes = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null));
     const definition = readDefinition({ ...this.get(name).definition, ...changes, functionName: name });
+    if (changes["customContainerConfig"] !== undefined) await this.#image(definition);
     const installed = code === undefined ? {} : await this.#install(name, definition, code);
     const old = this.get(name);
     const changed = { ...old, definition, affinity: affinityOf(definition), ...installed };

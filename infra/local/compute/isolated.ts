@@ -1,15 +1,20 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { IMAGE_VARIABLE } from "#contract/workspace.ts";
+import type { Definition } from "./definitions.ts";
 import type { FunctionRecord } from "./functions.ts";
 import type { Instance, InstanceSpec, Maker } from "#infra/local/sealed/maker.ts";
 import { profileOf } from "#infra/local/sealed/profile.ts";
 import { refusal } from "./refusals.ts";
 import { call, Upstream } from "./upstream.ts";
 
-/** What an image's name stands for on this machine. */
-export type ImageResolver = (image: string) => Image;
+/** What the image of a function stands for on this machine. */
+export type ImageResolver = (definition: Definition) => Promise<Image> | Image;
 
 /** A root and what runs in it. A function may name a command of its own. */
-export type Image = Pick<InstanceSpec, "root" | "binds" | "command" | "zygote">;
+export type Image = Pick<InstanceSpec, "root" | "binds" | "command" | "zygote" | "image"> & {
+  /** What the workspace is told of an image's program; it then runs in it what the function names, instead of the function's command. */
+  program?: string | undefined;
+};
 
 /** An instance that answers. */
 export interface Made {
@@ -33,14 +38,21 @@ export async function startIsolated(spec: {
   const { definition } = record;
   const container = definition.customContainerConfig;
   if (!container) throw refusal("InvalidArgument", `The function ${record.name} has no image`);
-  const image = spec.image(container.image);
-  const own = [...(container.entrypoint ?? []), ...(container.command ?? [])];
+  const { program, ...image } = await spec.image(definition);
+  signal.throwIfAborted();
+  const own = program === undefined ? [...(container.entrypoint ?? []), ...(container.command ?? [])] : [];
   const instance = await maker.make(
     {
       id,
       ...image,
       ...(own.length > 0 ? { command: own, zygote: undefined } : {}),
-      env: { ...definition.environmentVariables, FC_FUNCTION_NAME: record.name, FC_INSTANCE_ID: id, CLEANROOM_LISTEN_FD: "3" },
+      env: {
+        ...definition.environmentVariables,
+        FC_FUNCTION_NAME: record.name,
+        FC_INSTANCE_ID: id,
+        CLEANROOM_LISTEN_FD: "3",
+        ...(program === undefined ? {} : { [IMAGE_VARIABLE]: program }),
+      },
       profile: profileOf(definition.environmentVariables),
       cpu: definition.cpu,
       memoryMiB: definition.memorySize,

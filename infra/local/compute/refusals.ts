@@ -27,6 +27,8 @@ const REFUSALS = {
   AsyncInvocationStopped: { problem: "conflict", status: 412 },
   ResourceExhausted: { problem: "quota_exceeded" },
   BadResponse: { problem: "sandbox_lost" },
+  ImageNotFound: { problem: "image_not_found" },
+  ImageNotValid: { problem: "image_not_valid" },
   InstanceStartFailed: { problem: "internal" },
   InvocationTimeout: { problem: "timeout" },
   InternalServerError: { problem: "internal" },
@@ -46,6 +48,8 @@ const BY_PROBLEM: Partial<Record<ProblemCode, RefusalCode>> = {
   signature_mismatch: "SignatureNotMatch",
   body_too_large: "EntityTooLarge",
   quota_exceeded: "ResourceExhausted",
+  image_not_found: "ImageNotFound",
+  image_not_valid: "ImageNotValid",
 };
 
 /** An error as Function Compute answers it. One that nobody foresaw says nothing of itself. */

@@ -11,6 +11,8 @@ export interface Order {
   socket: string;
   root: string;
   binds: [source: string, target: string][];
+  /** The root of an image, which stands beside; null for none. */
+  image: string | null;
   command: readonly string[];
   /** The program whose forks populate instances of this root; null where `command` is run instead. */
   zygote: readonly string[] | null;

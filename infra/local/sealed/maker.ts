@@ -20,6 +20,8 @@ export interface InstanceSpec {
   root: string;
   /** Read-only additions to the root: host folder or file → path inside. */
   binds: Record<string, string>;
+  /** The root of an image of somebody's own, shared in the same way: the workspace starts its program in it. */
+  image?: string | undefined;
   /** What runs in it: this program, or else a fork of the `zygote`. */
   command?: readonly string[] | undefined;
   /** A program that is loaded once, in the root but on the host's side; instances of it are its forks. */

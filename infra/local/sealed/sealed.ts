@@ -45,13 +45,9 @@ interface Workshop {
   namespaces: ReadonlyMap<string, string>;
   helper: () => Promise<Helper>;
   closeHelper: () => Promise<void>;
-  live: Map<string, Live>;
+  live: Map<string, Pick<Instance, "destroy">>;
   takeUids: () => { base: number; free: () => void };
   turn: <T>(work: () => Promise<T>) => Promise<T>;
-}
-
-interface Live {
-  destroy(): Promise<void>;
 }
 
 /** Makes instances from Linux namespaces, control groups and a system call filter, having proved each on this host. */
@@ -197,6 +193,7 @@ async function orderFor(
     socket: own.socket,
     root: spec.root,
     binds: Object.entries(spec.binds),
+    image: spec.image ?? null,
     command: spec.command ?? [],
     zygote: spec.zygote ?? null,
     env: spec.env,

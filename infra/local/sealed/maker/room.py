@@ -14,6 +14,8 @@ from kernel import (
 # Everything of an instance is mounted under this one neutral name, which /proc/mounts shows inside.
 STAGE = "/mnt"
 LOWER, DISK, MERGED, NOTHING, NO_FILE = (f"{STAGE}/{name}" for name in ("root", "disk", "merged", "empty", "none"))
+# An image's own root stands beside the sandbox's, on the same disk, and is the root of the image's program alone.
+IMAGE_LOWER, IMAGE_MERGED, IMAGE_INSIDE = f"{STAGE}/image", f"{STAGE}/beside", "/opt/cleanroom/image"
 # What of /proc tells about the host and its kernel. Each mask costs a fifth of a millisecond, so those that the mode
 # keeps from everybody but the host's root, whom nobody inside can be, are left to it.
 SECRET = ("kallsyms", "keys", "key-users", "cmdline", "timer_list", "kpagecount", "kpageflags", "sched_debug", "sysrq-trigger")
@@ -46,6 +48,7 @@ def enter(order, parent, ends, seccomp):
     be_expendable()
     userns = user_namespace(order["uidBase"], BROWSER_NAMESPACES if order["profile"] == "browser" else {})
     root = open_layer(order["root"], userns, order["idmap"])
+    image_root = None if order["image"] is None else open_layer(order["image"], userns, order["idmap"])
     additions = [open_addition(source, target, userns, order["idmap"]) for source, target in order["binds"]]
     counter = open_counter(order["memoryEvents"])
     image = open_disk(order)
@@ -58,6 +61,8 @@ def enter(order, parent, ends, seccomp):
     os.chmod(NO_FILE, 0o444)
     mount_disk(order, image)
     mount_root(order, root)
+    if image_root is not None:
+        mount_image(order, image_root)
     binds = [stage_addition(index, *addition) for index, addition in enumerate(additions)]
     if counter is not None:
         binds.append(stage_counter(counter))
@@ -176,6 +181,20 @@ def mount_root(order, root):
     mount("overlay", MERGED, "overlay", NOSUID | NODEV, options)
 
 
+def mount_image(order, root):
+    """Whose files nobody inside can shift to other owners is of no use, and yet no less sealed."""
+    base = order["uidBase"]
+    for folder in (IMAGE_LOWER, IMAGE_MERGED):
+        os.mkdir(folder)
+    attach_tree(root, IMAGE_LOWER)
+    for name, mode in (("image", 0o755), ("image-work", 0o700)):
+        os.mkdir(f"{DISK}/{name}")
+        os.chown(f"{DISK}/{name}", base, base)
+        os.chmod(f"{DISK}/{name}", mode)
+    options = f"lowerdir={IMAGE_LOWER},upperdir={DISK}/image,workdir={DISK}/image-work"
+    mount("overlay", IMAGE_MERGED, "overlay", NOSUID | NODEV, options)
+
+
 def bubblewrap(order, binds, userns, status, seccomp):
     """`--block-fd` is there for what it does last, closing that descriptor: without it the command inherits it."""
     arguments = [
@@ -189,6 +208,8 @@ def bubblewrap(order, binds, userns, status, seccomp):
     for source, target in binds:
         # Folders that bubblewrap makes on its own are for their owner alone; the user's interpreters lie below these.
         arguments += ["--perms", "0755", "--dir", os.path.dirname(target), "--ro-bind", source, target]
+    if order["image"] is not None:
+        arguments += ["--perms", "0755", "--dir", os.path.dirname(IMAGE_INSIDE), "--bind", IMAGE_MERGED, IMAGE_INSIDE]
     arguments += ["--cap-drop", "ALL"]
     # What only holds the room open needs none; the zygote's fork brings its own and gives them up.
     for name in CAPABILITIES if order["zygote"] is None else ():
