@@ -43,7 +43,9 @@ export function findReference(reference: string, folders: readonly string[]): Fo
       if (named !== "." && named !== ".." && named !== "" && existsSync(path)) return { path: within(path, folders), tag: undefined };
     }
   }
-  throw notFound(`No image called ${JSON.stringify(reference)} is on this machine, and it has no registry to ask`);
+  throw notFound(
+    `No image called ${JSON.stringify(reference)} is on this machine, and it has no registry to ask: \`docker save\` it where it is`,
+  );
 }
 
 function atPath(named: string, folders: readonly string[]): Found {
