@@ -121,7 +121,7 @@ test("nothing that watches answers a dialog, holds a page up or sets anything of
   assert.deepEqual([written[2]?.by, written[2]?.details], ["person", { accepted: true, characters: 7 }]);
   await close();
   const may =
-    /^(Target\.setAutoAttach|Inspector\.enable|Page\.(enable|addScriptToEvaluateOnNewDocument|startScreencast|stopScreencast)|Runtime\.(enable|addBinding|releaseObjectGroup)|Log\.enable)$/;
+    /^(Target\.setAutoAttach|Inspector\.enable|Page\.(enable|getFrameTree|addScriptToEvaluateOnNewDocument|startScreencast|stopScreencast)|Runtime\.(enable|addBinding|releaseObjectGroup)|Log\.enable)$/;
   for (const { method, params } of heard) {
     assert.match(method, may);
     assert.notEqual(params["waitForDebuggerOnStart"], true);
