@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { z } from "zod";
 import type { Operation } from "#contract/operation.ts";
-import { Problem, PROBLEMS, problemFrom, type ProblemCode } from "#contract/problem.ts";
+import { Problem, problemFrom, type ProblemCode } from "#contract/problem.ts";
+import { PROBLEMS } from "#contract/problem-codes.ts";
 import { clientConfig } from "#infra/config.ts";
 
 /** Where Cleanroom is and by which key it is asked; what is left out comes from the environment. */

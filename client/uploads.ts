@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { open as openFile, type FileHandle } from "node:fs/promises";
 import { basename } from "node:path";
 import type { Artifact } from "#contract/artifact.ts";
-import { Problem, PROBLEMS } from "#contract/problem.ts";
+import { Problem } from "#contract/problem.ts";
+import { PROBLEMS } from "#contract/problem-codes.ts";
 import { completeUpload, createUpload, getUpload, putUploadPart, type Upload } from "#contract/upload.ts";
 import { call, newClient, type Client, type ClientOptions } from "./client.ts";
 

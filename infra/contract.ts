@@ -3,7 +3,7 @@ import { CLIENT_HEADER, FILES_HEADER, INNER_HEADER, SERVED_HEADER, SKIPPED_HEADE
 import { LIMITS } from "#contract/limits.ts";
 import type { Operation } from "#contract/operation.ts";
 import { INNER_OPERATIONS, WORKSPACE_OPERATIONS } from "#contract/operations.ts";
-import { PROBLEMS } from "#contract/problem.ts";
+import { PROBLEMS } from "#contract/problem-codes.ts";
 import { BROWSER_TYPES, Environment } from "#contract/template.ts";
 import { IMAGE_VARIABLE, PROOF_HEADER, SESSION_HEADER, TEMPLATE_TYPE_VARIABLE } from "#contract/workspace.ts";
 

@@ -98,7 +98,6 @@ function watch(report: Report): void {
     for (const element of dirty.keys()) flush(element);
   }
 
-
   function clicked(event: Event, element: Element): void {
     // A click without a pointer is a key's, or a label's second one.
     if (!event.isTrusted || !(event instanceof PointerEvent) || event.pointerId === -1) return;

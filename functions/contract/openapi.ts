@@ -2,7 +2,8 @@ import * as z from "zod";
 import { AgentrunFailure } from "./agentrun.ts";
 import type { Operation } from "./operation.ts";
 import { OPERATIONS } from "./operations.ts";
-import { ProblemBody, PROBLEMS } from "./problem.ts";
+import { ProblemBody } from "./problem.ts";
+import { PROBLEMS } from "./problem-codes.ts";
 import { VERSION } from "./version.ts";
 
 type Json = Record<string, unknown>;

@@ -1,18 +1,10 @@
-import {
-  type Action,
-  type ActionDetails,
-  ActionKind,
-  type ActionLog,
-  type ActionQuery,
-  type DroppedActions,
-  type NewAction,
-} from "#contract/action.ts";
+import { type Action, ActionKind, type ActionLog, type ActionQuery, type DroppedActions, type NewAction } from "#contract/action.ts";
 import { newId } from "#contract/id.ts";
 import { LIMITS } from "#contract/limits.ts";
 import { Problem } from "#contract/problem.ts";
 import type { Project } from "#contract/project.ts";
+import { shownDetails, shownText } from "./action-text.ts";
 import { keepBody } from "./artifacts.ts";
-import { masked } from "./masking.ts";
 import type { Platform, Row } from "./ports.ts";
 import { ownRow, rowKey, SANDBOXES, type SandboxRow, unlessConflict } from "./sandbox-rows.ts";
 
@@ -24,7 +16,6 @@ export const OPEN_LOGS = "action-logs-open";
 export const WATCHES = "action-watches";
 const COUNTS = "action-counts";
 const SCREENSHOTS = "screenshots";
-const DETAILS = 20;
 const PAGE = 200;
 const PAGES_READ = 20;
 /** How long after its end something may still be written down of a sandbox: what was under way is told a moment later. */
@@ -258,8 +249,8 @@ async function record(platform: Platform, sandbox: string, id: string, given: Ne
     kind,
     at: new Date(atMs).toISOString(),
     by,
-    summary: shown(given.summary),
-    ...(url === undefined ? {} : { url: shown(url) }),
+    summary: shownText(given.summary),
+    ...(url === undefined ? {} : { url: shownText(url) }),
     details: shownDetails(given.details ?? {}),
     screenshot: pictured !== undefined,
   };
@@ -300,16 +291,4 @@ function idOf(key: string): string {
 
 function screenshotKey(key: string): string {
   return `actions/${key}`;
-}
-
-/** A text as it is kept: bounded before it is searched for secrets, so that a long one takes no longer. */
-function shown(text: string): string {
-  const most = LIMITS.actionTextChars;
-  const whole = masked(text.slice(0, 2 * most).toWellFormed());
-  return whole.length > most || text.length > 2 * most ? `${whole.slice(0, most)}…` : whole;
-}
-
-function shownDetails(details: ActionDetails): ActionDetails {
-  const entries = Object.entries(details).slice(0, DETAILS);
-  return Object.fromEntries(entries.map(([name, value]) => [name.slice(0, 64), typeof value === "string" ? shown(value) : value]));
 }

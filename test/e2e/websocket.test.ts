@@ -6,7 +6,8 @@ import { makeBox } from "#support/box.ts";
 import { newTenant, openDoor } from "#support/door.ts";
 import { functionPid } from "#support/processes.ts";
 import { until } from "#support/until.ts";
-import { ProblemBody, type ProblemCode, PROBLEMS } from "#contract/problem.ts";
+import { ProblemBody, type ProblemCode } from "#contract/problem.ts";
+import { PROBLEMS } from "#contract/problem-codes.ts";
 
 const door = await openDoor();
 after(() => door[Symbol.asyncDispose]());

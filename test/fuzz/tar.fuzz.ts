@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
-import { PROBLEMS } from "#contract/problem.ts";
+import { PROBLEMS } from "#contract/problem-codes.ts";
 import { archives } from "./archives.ts";
 import { hold, property } from "./property.ts";
 import { base64, cannotParse, openParsers } from "./workspace.ts";

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import * as z from "zod";
-import { Problem, PROBLEMS, type ProblemCode } from "#contract/problem.ts";
+import { Problem, type ProblemCode } from "#contract/problem.ts";
+import { PROBLEMS } from "#contract/problem-codes.ts";
 import { countUp, type Ledger } from "./ledger.ts";
 
 /** A client that asks again as Problems say it may, for so long. */

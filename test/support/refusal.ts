@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { ProblemBody, type ProblemCode, PROBLEMS } from "#contract/problem.ts";
+import { ProblemBody, type ProblemCode } from "#contract/problem.ts";
+import { PROBLEMS } from "#contract/problem-codes.ts";
 
 const INSIDES = /\n\s+at |node:internal|node_modules|\.m?[jt]s:\d|\/work\/|\/root\//;
 

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { openApiDocument } from "#contract/openapi.ts";
 import { OPERATIONS } from "#contract/operations.ts";
-import { PROBLEMS } from "#contract/problem.ts";
+import { PROBLEMS } from "#contract/problem-codes.ts";
 
 interface Described {
   operationId: string;

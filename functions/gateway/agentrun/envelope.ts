@@ -1,5 +1,6 @@
 import { AGENTRUN, AGENTRUN_CODES, AGENTRUN_UNSERVED, type AgentrunFailure } from "#contract/agentrun.ts";
-import { asProblem, Problem, PROBLEMS, type ProblemCode } from "#contract/problem.ts";
+import { asProblem, Problem, type ProblemCode } from "#contract/problem.ts";
+import { PROBLEMS } from "#contract/problem-codes.ts";
 
 /** The planes speak alike, but on the data plane AgentRun's Python SDK must not read "not found" of a sandbox. */
 export type Plane = "control" | "data";

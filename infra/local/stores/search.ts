@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { Worker } from "node:worker_threads";
-import { Problem, PROBLEMS, type ProblemCode } from "#contract/problem.ts";
+import { Problem, type ProblemCode } from "#contract/problem.ts";
+import { PROBLEMS } from "#contract/problem-codes.ts";
 import type { Search } from "#core/ports.ts";
 import type { Answered, Asked } from "./search-thread.ts";
 
