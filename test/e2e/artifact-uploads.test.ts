@@ -110,7 +110,7 @@ test("a directory is one artifact: listed, read file by file, and previewed", as
 });
 
 test("a retained artifact, and one on hold, stays, and the audit log says who held it and who let it go", async () => {
-  const { id: uploadId } = await begin({ name: "evidence", sizeBytes: 0, retainUntil: new Date(Date.now() + 1500).toISOString() });
+  const { id: uploadId } = await begin({ name: "evidence", sizeBytes: 0, retainUntil: new Date(Date.now() + 3_600_000).toISOString() });
   const { id } = Artifact.parse(await tenant.json("POST", `/api/uploads/${uploadId}/complete`, {}, 201));
   await refused(tenant.send("DELETE", `/api/artifacts/${id}`), "artifact_retained");
   await refused(tenant.send("PATCH", `/api/artifacts/${id}`, { retainUntil: "2020-01-01T00:00:00Z" }), "artifact_retained");
