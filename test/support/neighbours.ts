@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import type { Usage } from "#contract/sandbox.ts";
 import { type Box, makeBox } from "./box.ts";
 import type { Tenant } from "./door.ts";
+import { poolAtRest } from "./pool.ts";
 import { until } from "./until.ts";
 
 /** A neighbour that takes all that it can get of one thing, and how it is told that it does. */
@@ -67,6 +68,8 @@ export async function openNoise(tenant: Tenant, origin: string, noise: Noise): P
     for (let at = 0; at < (noise.streams ?? 0); at += 1)
       readers.push(readFlood(tenant, `${origin}/sandboxes/${box.id}/processes/cmd`, noise.command));
     await until(`${noise.name} is at it`, async () => noise.isLoud(usageOf(await box.read()), before, readBytes()), 60_000);
+    // What is felt is the noise, and not that an instance is made for the one that it took.
+    await poolAtRest(tenant, NOISY_TEMPLATE.name);
   } catch (error) {
     await close();
     throw error;

@@ -240,8 +240,8 @@ export class Page {
 
 const RESTING = new Set(["Page.downloadWillBegin", "Page.navigatedWithinDocument", "Page.frameStoppedLoading"]);
 const DIALOGS = 10;
-/** How long one function of ours may hold up a page. */
-const SCRIPT_MS = 15_000;
+/** How long one function of ours may hold up a page: longer than it reads, because what it asks first may lay out the page. */
+const SCRIPT_MS = 30_000;
 const RETRIES = 50;
 
 function isMoving({ message }: Problem): boolean {
