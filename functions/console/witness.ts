@@ -147,6 +147,10 @@ function heard(event: Event, act: (element: Element) => void): void {
   }
 }
 
+function listen(type: string, act: (event: Event, element: Element) => void): void {
+  addEventListener(type, (event) => heard(event, (element) => act(event, element)), { capture: true, passive: true });
+}
+
 function isTyped(element: Element): boolean {
   if (element instanceof HTMLInputElement) return TYPED.test(element.type);
   return element instanceof HTMLTextAreaElement || (element instanceof HTMLElement && element.isContentEditable);
