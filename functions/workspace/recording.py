@@ -14,13 +14,13 @@ from problem import Problem
 from tree import kill_tree, signal_one
 
 # It takes what the agent leaves: a video with frames missing is better than a slow agent.
-PROGRAM = ("/usr/bin/nice", "-n", "10", "/usr/bin/ffmpeg", "-nostdin", "-loglevel", "error")
+PROGRAM = ("/usr/bin/nice", "-n", "5", "/usr/bin/ffmpeg", "-nostdin", "-loglevel", "error")
 FRAMES_A_SECOND = 8
 # Seconds between pictures that stand for themselves: where a player can begin, or go on after a gap.
 WHOLE_SECONDS = 5
 PIECE_BYTES = 256 * 1024
 SAID_BYTES = 2000
-FIRST_MS = 20_000
+FIRST_MS = 30_000
 TURN_SECONDS = 2
 
 
