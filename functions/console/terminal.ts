@@ -8,6 +8,8 @@ const TERMINAL_KEY = `terminal:${location.pathname}`;
 const PING_MS = 30_000;
 /** What the screen may be behind by; beyond that the connection is made anew, and what was missed is left out. */
 const BEHIND_BYTES = 8 * 1024 * 1024;
+/** What is typed while there is no connection, and kept for when there is one. */
+const TYPED_AHEAD_CHARS = 16 * 1024;
 
 /** What the workspace says. */
 type Said =
@@ -31,6 +33,8 @@ const fit = new FitAddon();
 let socket: WebSocket | undefined;
 let at = 0;
 let behind = 0;
+let typedAhead = "";
+let established = false;
 let failures = 0;
 let over = false;
 
@@ -45,6 +49,12 @@ function notice(title: string, text: string, next: string, again: boolean): void
 
 function say(message: object): void {
   if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+}
+
+/** Nothing that is typed is lost because the terminal is on its way. */
+function type(data: string): void {
+  if (established) say({ type: "input", data });
+  else typedAhead = (typedAhead + data).slice(0, TYPED_AHEAD_CHARS);
 }
 
 async function connect(session: Session): Promise<void> {
@@ -64,8 +74,10 @@ async function connect(session: Session): Promise<void> {
   const opened = new WebSocket(url);
   socket = opened;
   behind = 0;
+  established = false;
   opened.addEventListener("message", ({ data }: MessageEvent<string>) => hear(opened, JSON.parse(data) as Said));
   opened.addEventListener("close", ({ code }) => {
+    if (socket === opened) established = false;
     if (socket !== opened || over) return;
     // A terminal that is no more is asked for once: the next one is new.
     if (failures > 1 && code === 1006 && known !== null) forget();
@@ -81,6 +93,9 @@ function hear(from: WebSocket, said: Said): void {
     sessionStorage.setItem(TERMINAL_KEY, said.terminalId);
     show("open", "Connected");
     say({ type: "resize", rows: screen.rows, cols: screen.cols });
+    established = true;
+    if (typedAhead !== "") say({ type: "input", data: typedAhead });
+    typedAhead = "";
     screen.focus();
   } else if (said.type === "output") {
     at = said.next;
@@ -119,8 +134,8 @@ function prepareScreen(): void {
   screen.loadAddon(fit);
   screen.open(element("terminal"));
   fit.fit();
-  screen.onData((data) => say({ type: "input", data }));
-  screen.onBinary((data) => say({ type: "input", data }));
+  screen.onData(type);
+  screen.onBinary(type);
   screen.onResize(({ rows, cols }) => say({ type: "resize", rows, cols }));
   // A browser's own keys for it are taken by programs, so those of terminals stand beside them.
   screen.attachCustomKeyEventHandler((event) => {
