@@ -101,8 +101,16 @@ export const SaidSpan = z.object({
 });
 export type SaidSpan = z.output<typeof SaidSpan>;
 
-/** What waited in a workspace: the oldest spans, how many it dropped since it was last asked, and whether there are more. */
-export const Said = z.object({ spans: z.array(z.unknown()).max(LIMITS.saidSpansWaiting), dropped: z.int().min(0), more: z.boolean() });
+/**
+ * What waited in a workspace: a batch of the oldest spans, how many it dropped since it was last asked, and whether to ask
+ * again. A batch is handed out until the next asking says that it was received.
+ */
+export const Said = z.object({
+  batch: z.int().min(0),
+  spans: z.array(z.unknown()).max(LIMITS.saidSpansWaiting),
+  dropped: z.int().min(0),
+  more: z.boolean(),
+});
 export type Said = z.output<typeof Said>;
 
 /** Takes the spans that programs inside have sent to their own loopback. Only the core asks for them; asking is no activity. */
@@ -110,7 +118,8 @@ export const takeSaid = operation({
   id: "takeSaid",
   method: "post",
   path: "/said",
-  summary: "The spans that programs inside have sent, which are gone from here then",
+  summary: "The spans that programs inside have sent, which are gone from here once they are said to be received",
+  query: z.strictObject({ received: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0) }),
   status: 200,
   returns: Said,
   errors: ["route_not_found"],

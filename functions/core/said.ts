@@ -14,8 +14,8 @@ import { traceIdOf } from "./task-rows.ts";
 export const SAID_COUNTS = "said-counts";
 
 const AFTER_MS = 500;
-const FETCH_MS = 1000;
-const ROUNDS = 4;
+const FETCH_MS = 5000;
+const ROUNDS = 8;
 /** The workspace says at most 1 MiB of spans; what it becomes as JSON is larger. */
 const ANSWER_BYTES = 8 * 1024 * 1024;
 const SANDBOXES_REMEMBERED = 5000;
@@ -40,15 +40,21 @@ type Parts = Pick<Platform, "engine" | "tables" | "recent" | "clock" | "log" | "
 export function openSayings(platform: Parts): Sayings {
   const waiting = new Set<string>();
   const handed = new Map<string, Set<string>>();
+  /** The batch of each sandbox that was kept last. */
+  const received = new Map<string, number>();
 
   function fetch(sandbox: SandboxRow): Promise<void> {
     if (sandbox.type === "CustomImage") return Promise.resolve();
     return platform.shared(`said/${sandbox.projectId}/${sandbox.id}`, async () => {
       const signal = AbortSignal.timeout(FETCH_MS);
       for (let round = 0; round < ROUNDS; round += 1) {
-        const said = await ask(platform, sandbox, signal);
+        const said = await ask(platform, sandbox, received.get(sandbox.id) ?? 0, signal);
         if (!said) return;
-        await keep(platform, sandbox, said, handed.get(sandbox.id) ?? new Set());
+        // Another gateway has received others: the next asking is by what the workspace says.
+        if (said.batch !== received.get(sandbox.id)) await keep(platform, sandbox, said, handed.get(sandbox.id) ?? new Set());
+        received.delete(sandbox.id);
+        received.set(sandbox.id, said.batch);
+        for (const oldest of received.keys()) if (received.size > SANDBOXES_REMEMBERED) received.delete(oldest);
         if (!said.more) return;
       }
     });
@@ -82,8 +88,10 @@ export function openSayings(platform: Parts): Sayings {
   };
 }
 
-async function ask(platform: Parts, { id, projectId, ref }: SandboxRow, signal: AbortSignal): Promise<Said | undefined> {
-  const passage = { method: "POST", url: "http://workspace/said", headers: new Headers(), body: null, inner: true } as const;
+async function ask(platform: Parts, sandbox: SandboxRow, received: number, signal: AbortSignal): Promise<Said | undefined> {
+  const { id, projectId, ref } = sandbox;
+  const url = `http://workspace/said?received=${received}`;
+  const passage = { method: "POST", url, headers: new Headers(), body: null, inner: true } as const;
   try {
     const response = await platform.engine.request(ref, inward(platform, ref.sessionId, passage), signal);
     if (!response.ok) {

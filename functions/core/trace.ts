@@ -68,9 +68,10 @@ export function assemble(own: readonly SpanRow[], recorded: readonly SpanRow[]):
   for (const span of recorded.toSorted((a, b) => Number(a.source === "sandbox") - Number(b.source === "sandbox"))) {
     const known = spans.get(span.spanId);
     if (!known) spans.set(span.spanId, { ...span });
-    else if (span.source === "sandbox") keepLiar(spans, span);
+    else if (span.source === "sandbox" && !isSame(known, span)) keepLiar(spans, span);
     // Of one that was written when it began and when it ended the ending counts; of rows their own word.
-    else if (!derived.has(span.spanId) && known.source === "platform" && span.durationMs !== undefined) spans.set(span.spanId, { ...span });
+    else if (span.source === "platform" && !derived.has(span.spanId) && known.source === "platform" && span.durationMs !== undefined)
+      spans.set(span.spanId, { ...span });
   }
   const fallback = (span: SpanRow) => own.find(({ sandboxId }) => sandboxId !== undefined && sandboxId === span.sandboxId) ?? root;
   const settled = new Set<string>();
@@ -78,6 +79,11 @@ export function assemble(own: readonly SpanRow[], recorded: readonly SpanRow[]):
     if (span.spanId !== root?.spanId) settleParent(spans, span, fallback(span), settled);
   }
   return [...spans.values()].toSorted((a, b) => Number(b === root) - Number(a === root) || a.startMs - b.startMs);
+}
+
+/** Whether a sandbox has said the same twice, or was heard twice because a gateway died before it could say that it had heard. */
+function isSame(known: SpanRow, span: SpanRow): boolean {
+  return known.source === "sandbox" && known.sandboxId === span.sandboxId && known.name === span.name && known.startMs === span.startMs;
 }
 
 function keepLiar(spans: Map<string, SpanRow>, span: SpanRow): void {

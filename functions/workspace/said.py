@@ -25,7 +25,7 @@ def routes(said):
 
 def take(said, call):
     refuse_clients(call)
-    return said.take()
+    return said.take(call.query["received"])
 
 
 class Said:
@@ -37,6 +37,8 @@ class Said:
         self._waiting = deque()
         self._bytes = 0
         self._dropped = 0
+        # What was handed out last, until somebody says that it has arrived.
+        self._handed = {"batch": 0, "spans": [], "dropped": 0}
         self._left = float(LIMITS["saidSpansWaiting"])
         self._at_s = now_s()
 
@@ -50,17 +52,26 @@ class Said:
                 taken += 1
         return taken, rejected
 
-    def take(self):
-        """The oldest spans, which are nobody's to take again, and how many were dropped since it was last said."""
+    def take(self, received):
+        """
+        The oldest spans, and how many were dropped since it was last said. They are handed out again until their batch is
+        said to be received: an answer that comes too late is nobody's.
+        """
         with self._lock:
-            taken, size = [], 0
-            while self._waiting and size + len(self._waiting[0]) <= FETCHED_BYTES:
-                size += len(self._waiting[0])
-                taken.append(self._waiting.popleft())
-            self._bytes -= size
-            dropped, self._dropped = self._dropped, 0
-            more = bool(self._waiting)
-        return {"spans": [json.loads(one) for one in taken], "dropped": dropped, "more": more}
+            if received == self._handed["batch"]:
+                self._handed = {"batch": received + 1, **self._next()}
+            handed = self._handed
+            more = bool(self._waiting) or bool(handed["spans"]) or handed["dropped"] > 0
+        return {**handed, "spans": [json.loads(one) for one in handed["spans"]], "more": more}
+
+    def _next(self):
+        taken, size = [], 0
+        while self._waiting and size + len(self._waiting[0]) <= FETCHED_BYTES:
+            size += len(self._waiting[0])
+            taken.append(self._waiting.popleft())
+        self._bytes -= size
+        dropped, self._dropped = self._dropped, 0
+        return {"spans": taken, "dropped": dropped}
 
     def _admit(self, encoded):
         with self._lock:

@@ -37,8 +37,8 @@ export async function spanCost(tables: Tables): Promise<Record<string, number>> 
   const { gateway } = await openGate({ platform, turnstile });
   const { sandbox } = await createSandbox(platform, CORE_LIMITS, projectOf("root"), spec({}));
   engine.workspace = ({ url }) =>
-    url.endsWith("/said")
-      ? Response.json({ spans: [], dropped: 0, more: false })
+    url.includes("/said")
+      ? Response.json({ batch: 1, spans: [], dropped: 0, more: false })
       : new Response(ANSWER, { headers: { "content-type": "application/json", "content-length": String(ANSWER.length) } });
   await using traced = await openDoor(gateway, { host: "127.0.0.1", port: 0 });
   await using untraced = await openDoor({ ...gateway, untraced: true }, { host: "127.0.0.1", port: 0 });
