@@ -34,10 +34,6 @@ const TOLD_KEYS = new Set(["Enter", "Escape", "Tab", "Delete", "PageUp", "PageDo
 /** A form's own names hide what its elements are asked by: they are asked by what every element has. */
 const attribute = (element: Element, name: string): string => Element.prototype.getAttribute.call(element, name) ?? "";
 
-function listen(type: string, act: (event: Event, element: Element) => void): void {
-  addEventListener(type, (event) => heard(event, (element) => act(event, element)), { capture: true, passive: true });
-}
-
 function watch(report: Report): void {
   const dirty = new Map<Element, ReturnType<typeof setTimeout>>();
   const secrets = new Set<WeakRef<HTMLInputElement>>();

@@ -59,7 +59,7 @@ async function click({ ask }: DevtoolsClient, session: string): Promise<void> {
 const BUTTON = "position:absolute;left:0;top:0;width:90px;height:60px";
 
 proves(
-  "A1",
+  "J1",
   "a page writes nothing into its action log that reads as anybody else's doing: not by scripts, made-up events, navigations or windows",
   async (range) => {
     const client = await watchedClient(range);
@@ -94,7 +94,7 @@ proves(
 );
 
 proves(
-  "A2",
+  "J2",
   "a page that floods its console, its requests and its history hides nothing of what is done, and what was not written is counted",
   async (range) => {
     const client = await watchedClient(range);
@@ -122,7 +122,7 @@ proves(
 );
 
 proves(
-  "A3",
+  "J3",
   "what a page calls its elements, and what is typed into it, stands in the log as a bounded line of text, secrets masked whatever the page does with them",
   async (range) => {
     const client = await watchedClient(range);
@@ -148,7 +148,7 @@ proves(
 );
 
 proves(
-  "A4",
+  "J4",
   "a log and its pictures are their project's own",
   async (range) => {
     const client = await watchedClient(range);

@@ -109,30 +109,39 @@ test(
     await since(0, /Downloaded/);
     await page.close();
     const story = await since(0, /Closed a tab: .*desk/);
-    const done = lines(story.filter(({ kind }) => DONE.has(kind)));
+    const acts = story.filter(({ kind }) => DONE.has(kind));
     assert.deepEqual(
-      done.filter((line) => !line.includes("script")),
+      acts.filter(({ details }) => details["script"] !== true).map(({ summary }) => summary),
       [
-        `agent: Opened ${SITE}/login`,
-        'agent: Typed "clerk" into the text field "user"',
-        'agent: Typed a secret into the password field "password"',
-        'agent: Clicked the button "Log in"',
-        `agent: Opened ${SITE}/orders`,
-        `page: Opened ${SITE}/orders?state=open`,
-        'agent: Clicked the link "Next"',
-        `agent: Opened ${SITE}/orders?state=open&page=2`,
-        `agent: Opened ${SITE}/upload`,
-        'agent: Clicked the button "Send"',
-        `agent: Opened ${SITE}/upload`,
-        `agent: Opened ${SITE}/desk`,
-        'agent: Clicked the button "Delete"',
-        'agent: Typed "from outside" into the text field "note"',
-        'agent: Clicked the button "Open"',
-        `agent: Opened ${SITE}/popup`,
-        'agent: Clicked the link "CSV"',
-        'agent: Downloaded "orders.csv", 355 bytes',
+        `Opened ${SITE}/login`,
+        'Typed "clerk" into the text field "user"',
+        'Typed a secret into the password field "password"',
+        'Clicked the button "Log in"',
+        `Opened ${SITE}/orders`,
+        `Opened ${SITE}/orders?state=open`,
+        'Clicked the link "Next"',
+        `Opened ${SITE}/orders?state=open&page=2`,
+        `Opened ${SITE}/upload`,
+        'Clicked the button "Send"',
+        `Opened ${SITE}/upload`,
+        `Opened ${SITE}/desk`,
+        'Clicked the button "Delete"',
+        'Typed "from outside" into the text field "note"',
+        'Clicked the button "Open"',
+        `Opened ${SITE}/popup`,
+        'Clicked the link "CSV"',
+        'Downloaded "orders.csv", 355 bytes',
       ],
     );
+    const done = lines(acts);
+    // What a page does soon after a click is the click's; how soon it does it is the machine's affair.
+    for (const line of [
+      `agent: Opened ${SITE}/login`,
+      `page: Opened ${SITE}/orders?state=open`,
+      `agent: Opened ${SITE}/desk`,
+      'agent: Clicked the button "Log in"',
+    ])
+      assert.ok(done.includes(line), line);
     for (const line of ['Chose "open" in the choice "state"', 'Chose "notes.txt" in the file field "file"'])
       assert.ok(done.includes(`page: A script: ${line}`), "what Playwright has a script do is told as a script's");
     assert.doesNotMatch(JSON.stringify(story), /secret\b(?! into)/, "the password is told of, and not told");

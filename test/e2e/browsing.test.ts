@@ -54,6 +54,7 @@ function sizeOf(png: Buffer): [number, number] {
 }
 
 test("a picture of an address is bytes of the kind that was asked for, of a window, of all of it, or of one element", LIMIT, async () => {
+  await until("the browser has its first page", async () => (await pages()).length > 0, 60_000);
   const open = (await pages()).length;
   const shown = await ask("screenshot", { url: page("tall") });
   assert.equal(shown.headers.get("content-type"), "image/png");

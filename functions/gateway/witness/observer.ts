@@ -215,7 +215,8 @@ export class Observer {
 
   #navigated(tab: Tab, method: string, params: Record<string, unknown>): void {
     if (method === "Page.frameRequestedNavigation") {
-      if (params["frameId"] === tab.targetId) tab.request(tab.meant());
+      // Whoever opened a tab meant where it goes first.
+      if (params["frameId"] === tab.targetId && (tab.hasNavigated || tab.requestedBy === undefined)) tab.request(tab.meant());
       return;
     }
     const within = method === "Page.navigatedWithinDocument";
