@@ -10,7 +10,7 @@ import {
   type TemplateType,
   type UpdateTemplate,
 } from "#contract/template.ts";
-import { BUILT_IN_NAMES, builtIn, CODE_INTERPRETER, defaultsOf, isBuiltIn, SERVED } from "./built-in.ts";
+import { BUILT_IN_NAMES, builtIn, CODE_INTERPRETER, defaultsOf, isBuiltIn } from "./built-in.ts";
 import { checkTimes, type Limits, scalingOf } from "./limits.ts";
 import { forgetMcpSettings } from "./mcp.ts";
 import type { FunctionSpec, Platform, Row } from "./ports.ts";
@@ -71,7 +71,6 @@ function builtInTemplate(limits: Limits, name: string): Omit<TemplateRow, "defin
 
 /** Makes a template and the function behind it; the row is written first, so that the name is taken once. */
 export async function createTemplate(platform: Platform, limits: Limits, project: Project, spec: CreateTemplate): Promise<Template> {
-  refuseType(spec.type);
   refuseContainer(spec.type, spec.container);
   refuseBrowserPages(spec.type, spec);
   checkTimes(limits, spec);
@@ -228,11 +227,6 @@ async function refuseInUse(platform: Platform, project: Project, name: string): 
     after = rows.at(-1)?.key;
     if (rows.length < PAGE || after === undefined) return;
   }
-}
-
-function refuseType(type: string): void {
-  if (Object.hasOwn(SERVED, type)) return;
-  throw new Problem("not_supported", { detail: `Templates of type ${type} are not supported yet`, supported: Object.keys(SERVED) });
 }
 
 /** An image is what a template of one type is made of, and nothing to any other. */

@@ -246,7 +246,7 @@ test("a browser that is stopped is there again with the next use", LIMIT, async 
   const stopped = await box.inside("DELETE", "/browser");
   assert.equal(stopped.status, 204);
   assert.equal((await browserNow()).state, "stopped");
-  assert.equal((await box.command("pgrep -c -x chromium || true")).result?.stdout.trim(), "0");
+  await until("none of its processes is left", async () => (await box.command("pgrep -c -x chromium")).result?.stdout.trim() === "0");
   await using browser = await playwright();
   assert.ok(browser.isConnected());
   assert.partialDeepStrictEqual(await browserNow(), { state: "running", restarts });

@@ -53,14 +53,13 @@ test("a browser session with recording=true is a video of what was to be seen, k
   const browser = await chromium.connectOverCDP(`${inPath(box)}?tenantId=7&recording=true`, { timeout: CONNECT_MS });
   assert.equal((await list(box)).recordings[0]?.state, "recording");
   const page = browser.contexts()[0]?.pages()[0] ?? (await browser.newPage());
-  const colours = `["black", "white"]`;
-  await page.setContent(
-    `<body><script>setInterval(() => { document.body.style.background = ${colours}[Math.round(performance.now() / 700) % 2]; }, 50);</script>`,
-  );
-  // Twice, as the first of them may have been about to be kept before the page was there.
-  for (const what of ["the beginning", "the page"]) {
-    const size = (await list(box)).recordings[0]?.size ?? 0;
-    await until(`${what} is kept`, async () => ((await list(box)).recordings[0]?.size ?? 0) > size, SLOW_MS);
+  for (const colour of ["black", "white"]) {
+    await page.setContent(`<body style="background:${colour}">`);
+    // Twice, as the first of them may have been about to be kept before the page was so.
+    for (const what of ["what was before", colour]) {
+      const size = (await list(box)).recordings[0]?.size ?? 0;
+      await until(`${what} is kept`, async () => ((await list(box)).recordings[0]?.size ?? 0) > size, SLOW_MS);
+    }
   }
   const [live] = (await list(box)).recordings;
   const soFar = await tenant.send("GET", `/sandboxes/${box.id}/recordings/${live?.filename}`);
