@@ -116,9 +116,10 @@ const LEAK = {
       `        init, listener, output, *groups = descriptors\n        leak = os.open("/", os.O_RDONLY)\n`,
     ],
     [
-      `        os.closerange(4, os.sysconf("SC_OPEN_MAX"))\n`,
-      `        os.dup2(leak, 4)\n        os.closerange(5, os.sysconf("SC_OPEN_MAX"))\n`,
+      `        os.closerange(5, os.sysconf("SC_OPEN_MAX"))\n`,
+      `        os.dup2(leak, 5)\n        os.closerange(6, os.sysconf("SC_OPEN_MAX"))\n`,
     ],
+    [`        os.close(4)\n`, `        os.dup2(5, 4)\n        os.close(5)\n`],
   ],
   "born.py": [[`    os.closerange(4, os.sysconf("SC_OPEN_MAX"))\n`, `    os.closerange(5, os.sysconf("SC_OPEN_MAX"))\n`]],
 } as const;
