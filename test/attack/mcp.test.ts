@@ -137,7 +137,7 @@ proves(
     assert.equal((await speak(JSON.stringify(LIST), { "mcp-session-id": "mcp-none" })).status, 404);
     assert.equal((await speak("x=1", { "content-type": "text/plain" })).status >= 400, true);
     await using session = await connectMcp(door.origin, tenant, path);
-    assert.equal((await session.client.listTools()).tools.length, MCP_TOOLS.code.length);
+    assert.equal((await session.client.listTools()).tools.length, MCP_TOOLS.code.length + MCP_TOOLS.terminal.length);
     const deep = await useTool(session.client, "process_exec_cmd", {
       command: "true",
       environment: Object.fromEntries(Array.from({ length: 20_000 }, (_, at) => [`V${at}`, ""])),
