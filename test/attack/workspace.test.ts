@@ -200,7 +200,7 @@ pid = ${WORKSPACE}
 looks = []
 for _ in range(20): looks.append(score(pid)); time.sleep(0.02)
 print(min(looks), score("self"))
-for wanted in (-1000, -1, 0, 299):
+for wanted in (-1000, -1, 0, 99, 299):
     try: os.write(os.open("/proc/self/oom_score_adj", os.O_WRONLY), str(wanted).encode()); print(wanted)
     except OSError: pass`);
 

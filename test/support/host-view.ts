@@ -43,25 +43,31 @@ async function socketOf(runDir: string, pids: readonly number[]): Promise<string
 }
 
 const SEARCH = `
-import json, sys
+import array, itertools, json, sys
+PAGE = 4096
 order = json.load(sys.stdin)
 needles = [one.encode() for one in order["needles"]]
 found = set()
 for pid in order["pids"]:
     try:
         regions = [line.split() for line in open(f"/proc/{pid}/maps")]
-        memory = open(f"/proc/{pid}/mem", "rb", 0)
+        memory, pages = open(f"/proc/{pid}/mem", "rb", 0), open(f"/proc/{pid}/pagemap", "rb")
     except OSError: continue
     for region in regions:
         if not region[1].startswith("r") or region[-1] in ("[vvar]", "[vsyscall]"): continue
-        start, end = (int(part, 16) for part in region[0].split("-"))
-        rest = b""
-        while start < end:
-            try: memory.seek(start); piece = memory.read(min(end - start, 8 << 20))
-            except (OSError, ValueError): break
-            if not piece: break
-            found.update(index for index, needle in enumerate(needles) if needle in rest + piece)
-            rest = piece[-256:]; start += len(piece)
+        first, end = (int(part, 16) // PAGE for part in region[0].split("-"))
+        pages.seek(8 * first)
+        # Only what is there, in memory or swapped out: reading the rest would put it there, for as long as the process lives.
+        held = [first + at for at, entry in enumerate(array.array("Q", pages.read(8 * (end - first)))) if entry >> 62]
+        for _, run in itertools.groupby(enumerate(held), lambda place: place[1] - place[0]):
+            run = [page for _, page in run]
+            start, stop, rest = run[0] * PAGE, (run[-1] + 1) * PAGE, b""
+            while start < stop:
+                try: memory.seek(start); piece = memory.read(min(stop - start, 8 << 20))
+                except (OSError, ValueError): break
+                if not piece: break
+                found.update(index for index, needle in enumerate(needles) if needle in rest + piece)
+                rest = piece[-256:]; start += len(piece)
 print(json.dumps(sorted(found)))
 `;
 

@@ -22,7 +22,9 @@ SECRET = ("kallsyms", "keys", "key-users", "cmdline", "timer_list", "kpagecount"
 TELLING = ("acpi", "asound", "bus", "driver", "fs", "scsi")
 ADDED_FILE_BYTES = 4 << 20
 MEMORY_EVENTS = "/opt/cleanroom/memory-events"
-OOM_SCORE = 300
+# Above what the host's own programs have, and little: the kernel adds what a process holds in thousandths of its limit, and
+# a workspace that shares much of a small sandbox's worth with every other must still come after the user's code in it.
+OOM_SCORE = 100
 CAPABILITIES = ("SETUID", "SETGID", "SETPCAP", "KILL", "CHOWN", "DAC_OVERRIDE", "FOWNER")
 # Holds a finished room open for a zygote's fork: says so, and waits for what never comes.
 HOLD, HELD = ("/bin/sh", "-c", "echo; read -r _"), b"\n"
