@@ -104,13 +104,16 @@ async function onPage<T>(
   return onOne(page);
 }
 
+/** What the browser draws its own window with; it lists that among the pages. */
+const OWN_FURNITURE = /^chrome:\/\/[\w-]+\.top-chrome\//;
+
 /** The page that was used last: the browser lists those first. */
 async function findCurrentPage({ gateway, project, sandboxId, requestId, signal }: Browsing): Promise<string | undefined> {
   const passage = { method: "GET", url: "/json/list", headers: new Headers({ "x-request-id": requestId }), body: null };
   const response = await requestSandbox(gateway.platform, project, sandboxId, passage, signal);
   const said = Listed.safeParse(await readJson({ url: "", headers: response.headers, body: response.body }, LISTED_BYTES));
   if (!said.success) throw new Problem("browser_unavailable", { detail: "The browser says something else than what it has open" });
-  return said.data.find(({ type }) => type === "page")?.id;
+  return said.data.find(({ type, url }) => type === "page" && !OWN_FURNITURE.test(url))?.id;
 }
 
 function refuseWithoutBrowser(type: string): void {
