@@ -45,18 +45,19 @@ test("the workspace says itself whether anything runs, and being asked is no use
   });
 });
 
+async function outlives(use: (box: Box) => Promise<string>): Promise<void> {
+  await using box = await makeBox(tenant, { idleTimeoutMs: 5000 });
+  assert.equal(await use(box), "done\n");
+}
+
 test("code that runs and an open stream of output are use", async () => {
   // Longer than their idle time, which is itself longer than a busy machine takes to begin the work.
   const work = "import time; time.sleep(9); print('done')";
-  const isUsed = async (use: (box: Box) => Promise<string>) => {
-    await using box = await makeBox(tenant, { idleTimeoutMs: 5000 });
-    assert.equal(await use(box), "done\n");
-  };
   const streamed = async (box: Box) => {
     const events = await box.inside("POST", "/contexts/execute", { code: work }, { accept: "text/event-stream" });
     return /done\\n/.test(await events.text()) ? "done\n" : "";
   };
-  await Promise.all([isUsed(async (box) => (await box.execute(work)).stdout), isUsed(streamed)]);
+  await Promise.all([outlives(async (box) => (await box.execute(work)).stdout), outlives(streamed)]);
 });
 
 test("a longer idle time holds from the moment it is set", async () => {
