@@ -97,7 +97,8 @@ test("what was missed is bounded, and what was dropped of it is counted", bounde
   const first = await ttyOf(box);
   const { terminalId = "" } = await first.hears("connectionEstablished");
   await first.shows(/\$ $/m);
-  first.type("sleep 0.5; head -c 9000000 /dev/zero | tr '\\0' x; echo; echo all of it\r");
+  // One job: between two the terminal is the shell's for a moment, and not busy.
+  first.type("(sleep 0.5; head -c 9000000 /dev/zero | tr '\\0' x; echo; echo all o''f it)\r");
   await until("it has the terminal", async () => (await terminals(box))[0]?.busy === true);
   await first[Symbol.asyncDispose]();
   await until("it is done", async () => (await terminals(box))[0]?.busy === false, 60_000);
