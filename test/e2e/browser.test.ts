@@ -79,6 +79,34 @@ test("a browser runs from its first use on, and what DevTools say of themselves 
   assert.equal(BrowserNow.parse(await tenant.json("PUT", `/sandboxes/${box.id}/browser`)).state, "running");
 });
 
+test(
+  "the menus of the browser's own window are no pages of the user's, and a page is drawn as often as it is asked for",
+  LIMIT,
+  async () => {
+    await using fresh = await makeBox(tenant, { template: "browser" });
+    const base = `${door.origin}/k/${tenant.key.apiKey}/sandboxes/${fresh.id}`;
+    const browser = await chromium.connectOverCDP(base, WAIT);
+    // What is typed into the address bar drops a list down from it, as the browser's start may do by itself.
+    for (const action of [
+      { type: "click", x: 640, y: 62 },
+      { type: "type", text: "about" },
+    ])
+      await tenant.json("POST", `/sandboxes/${fresh.id}/desktop/actions`, action);
+    const pages = browser.contexts().flatMap((context) => context.pages());
+    assert.deepEqual(
+      pages.map((page) => page.url()),
+      ["about:blank"],
+    );
+    for (let times = 0; times < 5; times += 1) assert.ok((await pages[0]?.screenshot(WAIT))?.length);
+    const listed = await tenant.json<DevtoolsTarget[]>("GET", `/sandboxes/${fresh.id}/json/list`);
+    assert.deepEqual(
+      listed.map(({ type, url }) => [type, url]),
+      [["page", "about:blank"]],
+    );
+    await browser.close();
+  },
+);
+
 test("Playwright logs in, filters, pages on, downloads, uploads, and meets dialogs, frames and popups", LIMIT, async () => {
   await using browser = await playwright("?tenantId=7&recording=false");
   const context = await browser.newContext();

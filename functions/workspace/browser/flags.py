@@ -17,7 +17,9 @@ SEEN = (
     "--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding",
     "--metrics-recording-only", "--password-store=basic", "--force-color-profile=srgb", "--disable-gpu",
     "--disable-features=Translate,MediaRouter,DialMediaRouteProvider,OptimizationHints,GlobalMediaControls,"
-    "DestroyProfileOnBrowserClose,InterestFeedContentSuggestions,AutofillServerCommunication,LensOverlay",
+    "DestroyProfileOnBrowserClose,InterestFeedContentSuggestions,AutofillServerCommunication,LensOverlay,"
+    # What drops down from the address bar would be pages of its own, which clients take for the user's.
+    "WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup",
 )  # fmt: skip
 FLAGS = (f"--user-data-dir={PROFILE}", "--remote-debugging-port=0", "--window-position=0,0", *SEEN)
 FIRST_PAGE = "about:blank"
