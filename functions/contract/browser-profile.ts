@@ -38,6 +38,8 @@ export const saveBrowserProfile = operation({
     "control_held",
     "browser_unavailable",
     "body_too_large",
+    "invalid_archive",
+    "timeout",
     "quota_exceeded",
   ],
 });

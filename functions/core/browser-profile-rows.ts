@@ -19,7 +19,7 @@ export interface KeptProfile extends BrowserProfile {
 }
 
 /** All profiles of a project in one row, so that to count, to replace and to forget is one conditional write. */
-type ProfilesRow = Record<string, KeptProfile>;
+type ProfilesRow = readonly KeptProfile[];
 
 /** Versions whose bytes go unless the project's row names them, written before the bytes or the row are. */
 interface IntentRow {
@@ -35,7 +35,7 @@ export function objectKeyOf(projectId: string, id: string): string {
 
 export async function allProfiles(platform: Platform, project: Pick<Project, "id">): Promise<KeptProfile[]> {
   const row = await platform.tables.get<ProfilesRow>(PROFILES, project.id);
-  return Object.values(row?.value ?? {}).toSorted((one, other) => (one.name < other.name ? -1 : 1));
+  return (row?.value ?? []).toSorted((one, other) => (one.name < other.name ? -1 : 1));
 }
 
 /** A project's own profile; what is another's does not exist. */
@@ -86,13 +86,14 @@ async function changeProfiles<T extends KeptProfile | undefined>(
   let intent = first;
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const row = await platform.tables.get<ProfilesRow>(PROFILES, projectId);
-    const { [name]: before, ...others } = row?.value ?? {};
+    const kept = row?.value ?? [];
+    const before = kept.find((one) => one.name === name);
     const after = change(before);
-    if (after) refuseAbove(Object.values(row?.value ?? {}), name);
+    if (after) refuseAbove(kept, name);
     // By its version: whose intent the sweep has finished by now has no bytes any more.
     const noted = { projectId, ids: before ? [...ids, before.id] : ids };
     intent = await platform.tables.put<IntentRow>(INTENTS, intent.key, noted, { ifVersion: intent.version });
-    const value = after ? { ...others, [name]: after } : others;
+    const value = [...kept.filter((one) => one.name !== name), ...(after ? [after] : [])];
     if (await unlessConflict(platform.tables.put<ProfilesRow>(PROFILES, projectId, value, { ifVersion: row?.version ?? "absent" })))
       return after;
   }

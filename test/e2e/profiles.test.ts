@@ -5,6 +5,7 @@ import { type Browser, type BrowserContext, chromium, type Page } from "playwrig
 import { BrowserProfile } from "#contract/browser-profile.ts";
 import { type Box, makeBox } from "#support/box.ts";
 import { type Door, newTenant, openDoor, type Tenant } from "#support/door.ts";
+import { poolAtRest } from "#support/pool.ts";
 import { refused } from "#support/refusal.ts";
 import { until } from "#support/until.ts";
 
@@ -167,7 +168,11 @@ test(
       );
       await save(first, "shop");
     }
-    await using next = await makeBox(tenant, { template: "browser", browserProfile: "shop" });
+    // Its browser has run for longer than its sandbox is there.
+    const made = { name: `ready${Date.now()}`, type: "Browser", scaling: { minPrepared: 1, maxPrepared: 1 } };
+    const { name: template } = await tenant.json<{ name: string }>("POST", "/api/templates", made, 201);
+    await poolAtRest(tenant, template);
+    await using next = await makeBox(tenant, { template, browserProfile: "shop" });
     assert.equal((await tenant.json("GET", `/sandboxes/${next.id}/browser`))["state"], "running");
     assert.deepEqual(await visit(next, async (_page, context) => told(context)), kept);
   },
