@@ -83,7 +83,7 @@ proves(
   "Q3",
   "a profile is its project's alone, saved and given by a key of it and by nothing else",
   async (range) => {
-    const { send, sandboxId, stranger, tenant } = range;
+    const { door, send, sandboxId, stranger, tenant } = range;
     assert.equal((await save(range, "mine")).status, 200);
     const other = await stranger();
     for (const [method, path, body] of [
@@ -96,6 +96,22 @@ proves(
     for (const name of ["..%2Fmine", "%2e%2e", `${tenant.projectId}%2Fmine`, "mine%00", "__proto__", "constructor"])
       assert.equal((await other.send("GET", `/api/browser-profiles/${name}`)).status, 404, name);
     assert.deepEqual(await other.json("GET", "/api/browser-profiles"), { items: [] });
+    const minted = await tenant.json<{ data: { accessToken: string } }>(
+      "GET",
+      `/2025-09-10/agents/accessToken?resourceType=sandbox&resourceId=${sandboxId}`,
+    );
+    const headers = { authorization: `Bearer ${minted.data.accessToken}` };
+    assert.equal(
+      (await fetch(`${door.origin}/sandboxes/${sandboxId}/browser`, { headers })).status,
+      200,
+      "the token is good for its sandbox",
+    );
+    for (const [method, path] of [
+      ["PUT", `/api/sandboxes/${sandboxId}/browser-profiles/tokens`],
+      ["GET", "/api/browser-profiles/mine"],
+      ["DELETE", "/api/browser-profiles/mine"],
+    ] as const)
+      assert.equal((await fetch(door.origin + path, { method, headers })).status, 403, `${method} ${path} with a sandbox's token`);
     // What only the core may ask of a workspace, no client can.
     for (const method of ["POST", "PUT"]) {
       for (const name of [INNER_HEADER, INNER_HEADER.toUpperCase(), `x-${INNER_HEADER}`])
