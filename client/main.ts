@@ -1,6 +1,7 @@
 /** What `import … from "cleanroom"` gives. */
 export { Sandbox, type CreateOptions, type ListOptions } from "./sandbox.ts";
 export { Artifacts } from "./artifacts.ts";
+export { BrowserProfiles } from "./browser.ts";
 export { Memory } from "./memory.ts";
 export { Snapshots } from "./snapshots.ts";
 export { Usage } from "./usage.ts";
@@ -13,6 +14,7 @@ export type { Content, Format } from "./read.ts";
 export type { Unpacked } from "./unpack.ts";
 export type { Artifact, ArtifactLink, ArtifactUsage } from "#contract/artifact.ts";
 export type { ArtifactEntry, ArtifactPreview } from "#contract/artifact-content.ts";
+export type { BrowserProfile } from "#contract/browser-profile.ts";
 export type { Context, Language } from "#contract/context.ts";
 export type { FileEntry } from "#contract/file.ts";
 export type { MemoryEvent, MemoryHit, MemoryRecord, Tombstone } from "#contract/memory.ts";

@@ -13,6 +13,7 @@ import {
 } from "#contract/sandbox.ts";
 import { createSnapshot, forkSandbox, type Snapshot } from "#contract/snapshot.ts";
 import { SandboxArtifacts } from "./artifacts.ts";
+import { SandboxBrowser } from "./browser.ts";
 import { call, inside, newClient, type Client, type ClientOptions } from "./client.ts";
 import { Contexts, runCode, type Execution, type RunCodeOptions } from "./code.ts";
 import { Commands } from "./commands.ts";
@@ -46,6 +47,7 @@ export class Sandbox implements AsyncDisposable {
   readonly files: Files;
   readonly pty: Pty;
   readonly artifacts: SandboxArtifacts;
+  readonly browser: SandboxBrowser;
   readonly #client: Client;
   readonly #inside: Client;
 
@@ -58,6 +60,7 @@ export class Sandbox implements AsyncDisposable {
     this.files = new Files(this.#inside);
     this.pty = new Pty(this.#inside);
     this.artifacts = new SandboxArtifacts(client, id);
+    this.browser = new SandboxBrowser(client, id);
   }
 
   /** Makes a fresh sandbox and answers when it is ready. */

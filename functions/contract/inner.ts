@@ -62,6 +62,30 @@ export const writeSnapshot = operation({
   errors: ["route_not_found", "invalid_archive", "disk_full"],
 });
 
+export const BROWSER_PROFILE_MEDIA_TYPE = "application/x-tar";
+
+/** What the browser remembers, as a tar. The browser has closed when it begins; only the core asks for it. */
+export const takeProfile = operation({
+  id: "takeProfile",
+  method: "post",
+  path: "/profile",
+  summary: "Close the browser and answer what it remembers, as a tar",
+  status: 200,
+  streams: { response: BROWSER_PROFILE_MEDIA_TYPE },
+  errors: ["route_not_found", "not_supported", "browser_unavailable", "body_too_large"],
+});
+
+/** Has the browser remember what a tar says, and nothing else. Only the core asks for it, of a sandbox that nobody has yet. */
+export const giveProfile = operation({
+  id: "giveProfile",
+  method: "put",
+  path: "/profile",
+  summary: "Replace what the browser remembers by what a tar says",
+  streams: { request: BROWSER_PROFILE_MEDIA_TYPE },
+  status: 204,
+  errors: ["route_not_found", "not_supported", "browser_unavailable", "invalid_archive", "body_too_large", "disk_full"],
+});
+
 /** Has the program of an image begin, and waits until it serves. Only the core asks for it, once. */
 export const startProgram = operation({
   id: "startProgram",

@@ -10,6 +10,9 @@ export const LIMITS = {
   /** All snapshots of a project together, equal bytes counted each time; each counts as the least at least. */
   snapshotsBytes: 64 * 1024 * MIB,
   snapshotLeastBytes: 16 * MIB,
+  /** One browser profile, as the stream that it is kept as, and how many a project may have. */
+  browserProfileBytes: 64 * MIB,
+  browserProfiles: 100,
   /** Parts of one upload, and how long it may be under way before it counts as abandoned. */
   uploadParts: 10_000,
   uploadLifeMs: 7 * 24 * HOUR_MS,

@@ -6,6 +6,7 @@ import * as agentrun from "./agentrun.ts";
 import * as artifactContent from "./artifact-content.ts";
 import * as artifact from "./artifact.ts";
 import * as audit from "./audit.ts";
+import * as browserProfile from "./browser-profile.ts";
 import * as browser from "./browser.ts";
 import * as browsing from "./browsing.ts";
 import * as context from "./context.ts";
@@ -55,6 +56,7 @@ export const DOOR_OPERATIONS = [
   span,
   action,
   browsing,
+  browserProfile,
   mcp,
   audit,
   control,

@@ -77,6 +77,12 @@ export const PROBLEMS = {
     retry: false,
     next: "List the uploads of this project: it may be complete, given up or abandoned.",
   },
+  browser_profile_not_found: {
+    status: 404,
+    title: "No such browser profile",
+    retry: false,
+    next: "List the browser profiles of this project, or save one from a sandbox first.",
+  },
   snapshot_not_found: { status: 404, title: "No such snapshot", retry: false, next: "List the snapshots of this project." },
   target_not_found: { status: 404, title: "No such page or worker", retry: false, next: "List what the browser has open: `/json/list`." },
   webhook_not_found: { status: 404, title: "No such webhook", retry: false, next: "List the webhooks of this project." },

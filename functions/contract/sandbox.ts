@@ -58,6 +58,8 @@ export const Sandbox = z.object({
   taskId: TaskId,
   /** The snapshot that it was made from. */
   snapshot: Name.optional(),
+  /** The browser profile that it was given. */
+  browserProfile: Name.optional(),
   cpu: z.number(),
   memoryMiB: z.int(),
   diskMiB: z.int(),
@@ -82,6 +84,8 @@ export const CreateSandbox = z.strictObject({
   template: Name.optional(),
   /** The snapshot whose files it starts with. */
   snapshot: Name.optional(),
+  /** The browser profile that its browser starts with; only templates that have a browser take one. */
+  browserProfile: Name.optional(),
   id: SandboxId.optional(),
   name: z.string().max(128).optional(),
   metadata: Metadata.default({}),
@@ -130,6 +134,8 @@ export const createSandbox = operation({
     "template_not_found",
     "snapshot_not_found",
     "snapshot_too_large",
+    "browser_profile_not_found",
+    "browser_unavailable",
     "already_exists",
     "quota_exceeded",
     "budget_spent",

@@ -3,6 +3,8 @@ import { newId } from "#contract/id.ts";
 import { Problem, problemFrom } from "#contract/problem.ts";
 import type { Project } from "#contract/project.ts";
 import type { CreateSandbox, Sandbox } from "#contract/sandbox.ts";
+import type { KeptProfile } from "./browser-profile-rows.ts";
+import { giveProfile } from "./browser-restore.ts";
 import { dueKey, graceEnd } from "./due.ts";
 import { endRow, forget } from "./endings.ts";
 import type { Limits } from "./limits.ts";
@@ -37,6 +39,8 @@ const SLACK_MS = 60_000;
 const READY_POLL_MS = 25;
 /** How slowly files may come in before nobody is thought to bring them any more. */
 const RESTORED_BYTES_PER_MS = 5 * 1024;
+/** How much longer making it may take when its browser starts once more, for a profile. */
+const PROFILE_MS = 60_000;
 
 /** The row of a sandbox that is to be. Its first due moment finds it also when its making was cut short. */
 export function newRow(platform: Platform, project: Project, from: TemplateRow, spec: CreateSandbox, origin?: Origin): SandboxRow {
@@ -45,7 +49,9 @@ export function newRow(platform: Platform, project: Project, from: TemplateRow, 
   const id = spec.id ?? newId(now);
   const idleTimeoutMs = spec.idleTimeoutMs ?? template.idleTimeoutMs;
   const endsAtMs = now + (spec.lifetimeMs ?? template.lifetimeMs);
-  const restoreMs = origin && Math.ceil(origin.sizeBytes / RESTORED_BYTES_PER_MS);
+  const filesMs = origin && Math.ceil(origin.sizeBytes / RESTORED_BYTES_PER_MS);
+  const profileMs = spec.browserProfile === undefined ? undefined : PROFILE_MS;
+  const restoreMs = filesMs === undefined && profileMs === undefined ? undefined : (filesMs ?? 0) + (profileMs ?? 0);
   const grace = graceEnd({ createdAtMs: now, ...(restoreMs === undefined ? {} : { restoreMs }) });
   return {
     id,
@@ -58,6 +64,7 @@ export function newRow(platform: Platform, project: Project, from: TemplateRow, 
     taskId: spec.taskId ?? id,
     ...(origin?.name === undefined ? {} : { snapshot: origin.name }),
     ...(restoreMs === undefined ? {} : { restoreMs }),
+    ...(spec.browserProfile === undefined ? {} : { browserProfile: spec.browserProfile }),
     cpu: template.cpu,
     memoryMiB: template.memoryMiB,
     diskMiB: template.diskMiB,
@@ -80,7 +87,7 @@ export async function bringUp(
   limits: Limits,
   project: Project,
   row: Row<SandboxRow>,
-  inside: { environment: Record<string, string>; origin: Origin | undefined },
+  inside: { environment: Record<string, string>; origin: Origin | undefined; profile: KeptProfile | undefined },
   signal?: AbortSignal,
 ): Promise<Row<SandboxRow>> {
   let holdsQuota = false;
@@ -94,6 +101,7 @@ export async function bringUp(
     holdsQuota = true;
     await platform.engine.start(row.value.ref, sessionLife(limits, row.value), signal);
     if (inside.origin) await restoreInto(platform, row.value, inside.origin, signal);
+    if (inside.profile) await giveProfile(platform, row.value, inside.profile, signal);
     await giveEnvironment(platform, row.value, inside.environment, signal);
     signal?.throwIfAborted();
     const hours = firstHours(platform.clock.now());
@@ -129,6 +137,8 @@ export async function meet(
   if (existing.template !== template) throw taken(`The sandbox ${existing.id} exists and was made from ${existing.template}`);
   if (existing.snapshot !== spec.snapshot)
     throw taken(`The sandbox ${existing.id} exists and was made from ${existing.snapshot ?? "no snapshot"}`);
+  if (existing.browserProfile !== spec.browserProfile)
+    throw taken(`The sandbox ${existing.id} exists and was given ${existing.browserProfile ?? "no browser profile"}`);
   let row = existing;
   while (row.state === "creating") {
     await delay(READY_POLL_MS, undefined, signal ? { signal } : {});

@@ -26,6 +26,8 @@ export interface SandboxRow {
   budgeted?: boolean;
   /** The snapshot whose files it started with. */
   snapshot?: string;
+  /** The browser profile that it was given. */
+  browserProfile?: string;
   /** Which pages of the browser's own its template opened as it was made. */
   browserPages?: BrowserPages;
   /** How long getting its files may take. */
@@ -178,6 +180,7 @@ export function toSandbox(row: SandboxRow, facts: { usage?: Usage; isolation?: I
     ...(row.endReason === undefined ? {} : { endReason: row.endReason }),
     ...(row.name === undefined ? {} : { name: row.name }),
     ...(row.snapshot === undefined ? {} : { snapshot: row.snapshot }),
+    ...(row.browserProfile === undefined ? {} : { browserProfile: row.browserProfile }),
     createdAt: new Date(row.createdAtMs).toISOString(),
     endsAt: new Date(row.endsAtMs).toISOString(),
     ...(state === "paused" && row.pausedAtMs !== undefined ? { pausedAt: new Date(row.pausedAtMs).toISOString() } : {}),

@@ -1,6 +1,7 @@
 import { Problem } from "#contract/problem.ts";
 import type { Project } from "#contract/project.ts";
 import type { CreateSandbox, EndReason, Sandbox, SandboxQuery, UpdateSandbox } from "#contract/sandbox.ts";
+import { profileFor } from "./browser-restore.ts";
 import { bringUp, meet, meetRival, newRow, sessionLife } from "./creation.ts";
 import { dueKey, nextDue } from "./due.ts";
 import { endRow, noticeGone } from "./endings.ts";
@@ -75,6 +76,7 @@ export async function makeSandbox(
   signal?: AbortSignal,
 ): Promise<Made> {
   const template = await findTemplate(platform, limits, project, spec.template ?? origin?.template ?? CODE_INTERPRETER);
+  const profile = await profileFor(platform, project, spec, template.template);
   signal?.throwIfAborted();
   const intent = newRow(platform, project, template, spec, origin);
   const task = await taskFor(platform, intent);
@@ -85,7 +87,8 @@ export async function makeSandbox(
   if (!written) return { sandbox: await meetRival(platform, project, intent, spec, signal), made: false };
   const environment = { ...template.template.environment, ...spec.environment };
   const creation = { kind: "sandbox", name: "create sandbox", attributes: { "sandbox.template": intent.template } } as const;
-  const ready = await span(platform, intent, creation, () => bringUp(platform, limits, project, written, { environment, origin }, signal));
+  const inside = { environment, origin, profile };
+  const ready = await span(platform, intent, creation, () => bringUp(platform, limits, project, written, inside, signal));
   return { sandbox: toSandbox(ready.value), made: true };
 }
 

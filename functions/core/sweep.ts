@@ -1,6 +1,7 @@
 import { keepLog, OPEN_LOGS } from "./actions.ts";
 import { ARTIFACT_QUOTAS, reconcileArtifacts } from "./artifact-quotas.ts";
 import { collectIntents } from "./artifacts.ts";
+import { collectProfiles } from "./browser-profile-rows.ts";
 import { CREATE_GRACE_MS, type DueRow, dueKey, dueTime, nextDue } from "./due.ts";
 import { endRow, finishEnding, noticeGone } from "./endings.ts";
 import type { Limits } from "./limits.ts";
@@ -82,6 +83,7 @@ export async function sweep(platform: Platform, limits: Limits, signal?: AbortSi
   await step(run, "recordings", () => sweepOpen(run, OPEN_RECORDINGS, LOGS_PER_RUN, (row: OpenRow) => finishRecording(platform, row)));
   await step(run, "snapshots", async () => {
     report.collected += await collectSnapshots(platform, INTENTS_PER_RUN);
+    report.collected += await collectProfiles(platform, INTENTS_PER_RUN);
     await sweepCounts(run, SNAPSHOT_QUOTAS, reconcileBytes);
   });
   await step(run, "tickets", async () => {

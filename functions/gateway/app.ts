@@ -9,6 +9,7 @@ import { splitKey } from "./arrival.ts";
 import { mountAudit } from "./audit.ts";
 import { mountArtifacts } from "./artifacts.ts";
 import { mountUploads } from "./uploads.ts";
+import { mountBrowserProfiles } from "./browser-profiles.ts";
 import { mountBrowser } from "./browser.ts";
 import { mountBrowsing } from "./browsing.ts";
 import { mountControl } from "./control.ts";
@@ -72,6 +73,7 @@ export function createApp(gateway: Gateway): Hono<Bindings> {
   mountDesktop(app);
   mountRecordings(app);
   mountBrowsing(app);
+  mountBrowserProfiles(app);
   mountMemory(app);
   mountMem0(app);
   mountRoots(app);

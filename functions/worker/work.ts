@@ -1,6 +1,7 @@
 import { Job, QueueEvents, TimerEvent, TimerPayload } from "#contract/job.ts";
 import { Problem } from "#contract/problem.ts";
 import { collectIntents } from "#core/artifacts.ts";
+import { collectProfiles } from "#core/browser-profile-rows.ts";
 import { dropCollections } from "#core/memory/collections.ts";
 import { finishForgetting } from "#core/memory/forget.ts";
 import { forgetExpired } from "#core/memory/records.ts";
@@ -31,8 +32,10 @@ export function jobsOf(event: unknown): (() => Job)[] {
 export async function work(platform: Platform, limits: Limits, job: Job, signal?: AbortSignal): Promise<object> {
   if (job.type === "sweep")
     return { ...(await sweep(platform, limits, signal)), ...(await sweepMemory(platform)), ...(await meterAll(platform, limits, signal)) };
-  if (job.type === "collect")
-    return { collected: (await collectIntents(platform, COLLECT_AT_ONCE)) + (await collectSnapshots(platform, COLLECT_AT_ONCE)) };
+  if (job.type === "collect") {
+    const collected = (await collectIntents(platform, COLLECT_AT_ONCE)) + (await collectSnapshots(platform, COLLECT_AT_ONCE));
+    return { collected: collected + (await collectProfiles(platform, COLLECT_AT_ONCE)) };
+  }
   return job.type === "deliver" ? deliver(platform, job) : endOne(platform, job);
 }
 

@@ -15,6 +15,7 @@ interface Belongings {
   part: string;
   name: string;
   snapshot: string;
+  browserProfile: string;
   actionId: string;
   templateName: string;
   projectId: string;
@@ -45,6 +46,10 @@ async function settle({ tenant, sandboxId, send }: Range): Promise<Belongings> {
     { name: `kept${Date.now()}` },
     201,
   );
+  const browserProfile = `kept${Date.now()}`;
+  const seeing = await tenant.json<{ id: string }>("POST", "/api/sandboxes", { template: "all-in-one" }, 201);
+  await tenant.json("PUT", `/api/sandboxes/${seeing.id}/browser-profiles/${browserProfile}`, {});
+  await tenant.json("DELETE", `/api/sandboxes/${seeing.id}`);
   const context = (await (await send("POST", "/contexts", { language: "python" })).json()) as { id: string };
   const ticket = await tenant.json<{ id: string }>("POST", `/api/sandboxes/${sandboxId}/tickets`, { purpose: "terminal" }, 201);
   const { name: collection } = await tenant.json<{ name: string }>("POST", "/api/memory/collections", { name: `kept${Date.now()}` }, 201);
@@ -67,6 +72,7 @@ async function settle({ tenant, sandboxId, send }: Range): Promise<Belongings> {
     part: "1",
     name,
     snapshot,
+    browserProfile,
     // What has no browser and no desktop has no action; asking for one says of whose sandbox.
     actionId: "01ARZ3NDEKTSV4RRFFQ69G5FAV",
     templateName: name,
@@ -172,6 +178,7 @@ async function owned(tenant: Tenant, own: Belongings) {
     await tenant.json("GET", `/api/uploads/${own.uploadId}`),
     await tenant.json("GET", `/api/templates/${own.name}`),
     await tenant.json("GET", `/api/snapshots/${own.snapshot}`),
+    await tenant.json("GET", `/api/browser-profiles/${own.browserProfile}`),
     await tenant.json("GET", `/api/tasks/${own.taskId}`),
     await tenant.json("GET", "/api/me"),
   ];

@@ -32,7 +32,7 @@ test("every example of docs/client.md runs", async () => {
   assert.ok(blocks.length >= 9);
   const body = blocks.map((block) => `{\n${block.replaceAll(/^import .*$/gm, "")}\n}`).join("\n");
   const main = pathToFileURL(join(projectDir(), "client/main.ts")).href;
-  const source = `import { Artifacts, Problem, Sandbox, Snapshots } from ${JSON.stringify(main)};\nawait using box = await Sandbox.create();\n${body}\n`;
+  const source = `import { Artifacts, BrowserProfiles, Problem, Sandbox, Snapshots } from ${JSON.stringify(main)};\nawait using box = await Sandbox.create();\n${body}\n`;
   const file = join(dir.path, "examples.mts");
   await writeFile(file, source);
   const env = { ...process.env, CLEANROOM_URL: client.url, CLEANROOM_API_KEY: client.apiKey };

@@ -4,6 +4,8 @@ import contextlib
 import threading
 import time
 
+from browser.conversation import Conversation
+from browser.cookies import session_cookies, set_cookies
 from browser.run import Run
 from command import aside
 from contract import BROWSER_TYPES, TEMPLATE_TYPE_VARIABLE
@@ -16,6 +18,9 @@ IDLE_VARIABLE = "CLEANROOM_BROWSER_IDLE_S"
 IDLE_SECONDS = 600
 # More crashes than these in a minute, and the next start waits until somebody wants the browser.
 CRASHES_A_MINUTE = 3
+PRESTART_SECONDS = 60
+# How long it may take to write down what it remembers.
+CLOSE_SECONDS = 10
 
 
 class Browser:
@@ -36,6 +41,8 @@ class Browser:
         self.crashes = []
         self.last_crash = None
         self.prestarted = threading.Event()
+        # Those of the session, to be set in the next run.
+        self.cookies = []
 
     def prestart(self):
         """Has it running before anybody asks, where that is what the sandbox is for."""
@@ -70,9 +77,36 @@ class Browser:
     def stop(self):
         """Ends it, whoever uses it; the next use starts another."""
         with self.lock:
+            self.cookies = []
             run = self._let_go()
         if run is not None:
             run.end()
+
+    @contextlib.contextmanager
+    def at_rest(self, cleanly):
+        """
+        No run while the block lasts, and whoever wants one waits. `cleanly` has the one that there is write down all that it
+        remembers, or is a Problem; what it writes nowhere is in `cookies` then, for whoever runs next.
+        """
+        self.refuse_without()
+        self.prestarted.wait(PRESTART_SECONDS)
+        with self.lock:
+            if self.run is not None and not self.run.ended:
+                self._close() if cleanly else self._let_go().end()
+            yield
+
+    def run_again(self):
+        """Has it running where that is what the sandbox is for."""
+        if self.type == PRESTARTED:
+            self._running()
+
+    def _close(self):
+        run = self.run
+        with Conversation(run) as conversation:
+            self.cookies = session_cookies(conversation)
+            self._let_go()
+            if not run.end(lambda: conversation.say("Browser.close") or True, CLOSE_SECONDS):
+                raise Problem("browser_unavailable", detail="The browser did not close, so that what it remembers may not be whole")
 
     def refuse_without(self):
         if self.type not in BROWSER_TYPES:
@@ -115,6 +149,16 @@ class Browser:
             self.starting = False
         self.run, self.release_display = run, release
         self.keeper.keep(self)
+        self._set_cookies()
+
+    def _set_cookies(self):
+        cookies, self.cookies = self.cookies, []
+        if not cookies:
+            return
+        try:
+            set_cookies(self.run, cookies)
+        except Problem as error:
+            log_failure("browser", error)
 
     def _let_go(self):
         """Forgets the run that there is, and answers it. The display may end from here on."""

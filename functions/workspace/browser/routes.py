@@ -2,6 +2,7 @@
 
 import re
 
+from browser import profile
 from browser.devtools import ask, relay
 from problem import Problem
 
@@ -40,4 +41,5 @@ def routes(browser):
         "listDevtools": said("/json/list"),
         "automateBrowser": automate,
         "automatePage": automate_page,
+        **profile.routes(browser),
     }

@@ -9,12 +9,13 @@ import time
 from browser.flags import command, variables
 from launch import HOME
 from nursery import readable
-from tree import kill_tree, signal_one
+from tree import kill_tree, signal_one, tree_members
 
 SPOKEN = re.compile(rb"DevTools listening on ws://127\.0\.0\.1:(\d{1,5})(/devtools/browser/[\w-]{1,64})\s")
 START_SECONDS = 60
 LOOK_MS = 250
 GOODBYE_SECONDS = 3
+REST_SECONDS = 0.02
 LOG_BYTES = 16 * 1024
 LOG_SHOWN = 2000
 PIECE_BYTES = 64 * 1024
@@ -59,19 +60,29 @@ class Run:
     def last_words(self):
         return self.log[-LOG_SHOWN:].decode("utf-8", "replace")
 
-    def end(self):
-        """Asks it to end, which has it write its profile, and kills what is left; ending twice is one end."""
+    def end(self, ask=None, seconds=GOODBYE_SECONDS):
+        """
+        Asks it to end, by a signal or by `ask`, and kills what is left; ending twice is one end. True when all of it went by
+        itself: the first process writes the profile, and another one the cookies, which it goes on with after the first has gone.
+        """
         with self.lock:
             self.dismissed = True
             if self.ended:
-                return
+                return False
             self.ended = True
         child = self.child
-        if child.pid is not None and child.alive and signal_one(child.pid, signal.SIGTERM):
-            until = time.monotonic() + GOODBYE_SECONDS
-            while not child.hear() and time.monotonic() < until:
-                readable(child.life, LOOK_MS)
+        until = time.monotonic() + seconds
+        asked = child.pid is not None and child.alive and (ask or self._signal)()
+        while asked and not child.hear() and time.monotonic() < until:
+            readable(child.life, LOOK_MS)
+        while asked and (left := tree_members(name=child.tree)) and time.monotonic() < until:
+            time.sleep(REST_SECONDS)
+        clean = asked and child.status == 0 and not left
         self._bury()
+        return clean
+
+    def _signal(self):
+        return signal_one(self.child.pid, signal.SIGTERM)
 
     def _bury(self):
         child = self.child
