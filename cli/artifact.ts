@@ -112,6 +112,7 @@ function linesOf(seen: ArtifactPreview, screen: Surroundings["screen"]): string 
   if (seen.kind === "text") return new TerminalFilter(false).pass(seen.text);
   if (seen.kind === "table") return table(screen.style, seen.columns.map(harmless), seen.rows);
   if (seen.kind === "image") return `${seen.format}, ${seen.width} × ${seen.height}`;
+  if (seen.kind === "pdf") return `PDF, its first page as a picture of ${seen.picture.width} × ${seen.picture.height}`;
   const rows = seen.entries.map(({ path, type, sizeBytes }) => [path, type, inBytes(sizeBytes)]);
   return table(screen.style, ["PATH", "TYPE", "SIZE"], rows);
 }

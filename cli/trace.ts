@@ -1,4 +1,6 @@
 import { call, newClient } from "#client/client.ts";
+import { Usage } from "#client/usage.ts";
+import type { TaskCost } from "#contract/cost.ts";
 import { readTrace, type Span, type Trace } from "#contract/span.ts";
 import type { Command } from "./command.ts";
 import { EXIT } from "./exit.ts";
@@ -9,13 +11,17 @@ import type { Style } from "./style.ts";
 export const trace: Command = {
   name: "trace",
   usage: "TASK",
-  summary: "Draw everything that a task did as a tree, with how long it took. A sandbox that named no task is its own: give its id.",
+  summary:
+    "Draw everything that a task did as a tree, with how long it took and what it cost. A sandbox that named no task is its own: give its id.",
   example: "cleanroom trace 01K5ZV9QJ4T5N2W0D7X3C8B6AE",
   words: { min: 1, max: 1 },
   options: {},
   async run(given, { screen, client, signal }) {
-    const found = await call(newClient(client), readTrace, { params: { taskId: given.positionals[0] ?? "" }, signal });
-    await screen.answer(given.json ? `${JSON.stringify(found, undefined, 2)}\n` : drawTrace(found, screen.style));
+    const taskId = given.positionals[0] ?? "";
+    // One after the other, so that whatever is drawn is on the bill.
+    const found = await call(newClient(client), readTrace, { params: { taskId }, signal });
+    const cost = await Usage.costOf(taskId, { ...client, signal });
+    await screen.answer(given.json ? `${JSON.stringify({ ...found, cost }, undefined, 2)}\n` : drawTrace(found, cost, screen.style));
     return EXIT.ok;
   },
 };
@@ -25,8 +31,8 @@ const BAR = 20;
 const DURATION = 10;
 const LABEL = COLUMNS - BAR - DURATION - 4;
 
-/** A trace in lines of 80 columns: the tree, how long each span took, and when in the task's time. */
-export function drawTrace(found: Trace, style: Style): string {
+/** A trace in lines of 80 columns: the tree, what each sandbox cost, how long each span took, and when in the task's time. */
+export function drawTrace(found: Trace, cost: TaskCost, style: Style): string {
   const children = new Map<string, Span[]>();
   const ids = new Set(found.spans.map(({ spanId }) => spanId));
   const roots: Span[] = [];
@@ -36,9 +42,10 @@ export function drawTrace(found: Trace, style: Style): string {
     else children.set(parent, [...(children.get(parent) ?? []), span]);
   }
   const stretch = stretchOf(found.spans);
+  const totals = new Map(cost.sandboxes.map(({ id, total }) => [id, `${total} ${cost.currency}`]));
   const lines: string[] = [];
   const draw = (span: Span, lead: string, tail: string) => {
-    lines.push(lineOf(span, lead, stretch, style));
+    lines.push(lineOf(span, lead, stretch, priceOf(span, totals), style));
     const below = children.get(span.spanId) ?? [];
     for (const [at, child] of below.entries()) {
       const isLast = at === below.length - 1;
@@ -46,18 +53,31 @@ export function drawTrace(found: Trace, style: Style): string {
     }
   };
   for (const root of roots) draw(root, "", "");
-  return [...lines, "", footOf(found, style), ""].join("\n");
+  return [...lines, "", totalOf(cost, style), footOf(found, style), ""].join("\n");
 }
 
-function lineOf(span: Span, lead: string, stretch: Stretch, style: Style): string {
+/** What a sandbox comes to stands at the span of its life; nothing else has a price of its own. */
+function priceOf({ source, sandboxId = "", attributes }: Span, totals: ReadonlyMap<string, string>): string {
+  // Its state is told by the span of its life alone, and not by what was done to it.
+  const isLife = source === "platform" && attributes["sandbox.state"] !== undefined;
+  return (isLife && totals.get(sandboxId)) || "";
+}
+
+function totalOf({ currency, total, final }: TaskCost, style: Style): string {
+  return style.strong(`${final ? "Total" : "Total so far"} ${total} ${currency}`);
+}
+
+function lineOf(span: Span, lead: string, stretch: Stretch, price: string, style: Style): string {
   const said = span.source === "sandbox" ? " (said inside)" : "";
   const about = span.status === "error" ? ` ${harmless(span.statusMessage ?? "failed")}` : "";
   const mark = span.status === "error" ? "✖ " : span.status === "ok" ? "✔ " : "· ";
-  const shown = fit(`${harmless(nameOf(span))}${said}${about}`, Math.max(8, LABEL - lead.length - 2));
-  const padding = " ".repeat(Math.max(0, LABEL - lead.length - 2 - widthOf(shown)));
+  const priced = price === "" ? "" : `  ${price}`;
+  const room = LABEL - lead.length - 2 - priced.length;
+  const shown = fit(`${harmless(nameOf(span))}${said}${about}`, Math.max(8, room));
+  const padding = " ".repeat(Math.max(0, room - widthOf(shown)));
   const tone = span.status === "error" ? style.bad : span.source === "sandbox" ? style.faint : span.kind === "task" ? style.strong : String;
   const signed = span.status === "error" ? style.bad(mark) : span.status === "ok" ? style.good(mark) : mark;
-  return `${style.faint(lead)}${signed}${tone(shown)}${padding}  ${durationOf(span).padStart(DURATION)}  ${style.link(barOf(span, stretch))}`.trimEnd();
+  return `${style.faint(lead)}${signed}${tone(shown)}${padding}${priced}  ${durationOf(span).padStart(DURATION)}  ${style.link(barOf(span, stretch))}`.trimEnd();
 }
 
 function nameOf({ name, attributes }: Span): string {

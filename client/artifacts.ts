@@ -18,6 +18,7 @@ import {
   listArtifactEntries,
   previewArtifact,
   readArtifactEntry,
+  readArtifactPicture,
   type ArtifactEntry,
   type ArtifactPreview,
 } from "#contract/artifact-content.ts";
@@ -73,6 +74,7 @@ export const Artifacts = {
   entries: entriesKept,
   readEntry: readEntryKept,
   preview: previewKept,
+  picture: pictureKept,
   usage: usageOfProject,
   remove: removeKept,
 };
@@ -125,6 +127,14 @@ async function readEntryKept<F extends Format = "bytes">(
 
 async function previewKept(artifactId: string, options: Options = {}): Promise<ArtifactPreview> {
   return await call(newClient(options), previewArtifact, { params: { artifactId }, signal: options.signal });
+}
+
+/** A small picture of an image, or of the first page of a PDF, as JPEG; what has one says so as `picture`. */
+async function pictureKept(artifactId: string, options: Options = {}): Promise<Uint8Array> {
+  const client = newClient(options);
+  const { signal } = options;
+  const response = await open(client, readArtifactPicture, { params: { artifactId }, accept: "*/*", signal });
+  return await readAs(chunksOf(client, response, signal), "bytes");
 }
 
 async function usageOfProject(options: Options = {}): Promise<ArtifactUsage> {

@@ -101,6 +101,6 @@ export function leftPage({ remembered, trace, audit, bill }: Left, first: Receip
     row("bill", `${bill.total} ${bill.currency} for ${bill.sandboxes.length} sandboxes${bill.final ? "" : " so far"}`),
     hint(`npx cleanroom cost ${task.id}`),
     "",
-    drawTrace(trace, style),
+    drawTrace(trace, bill, style),
   ].join("\n");
 }

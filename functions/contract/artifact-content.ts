@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { ArtifactPicture, PICTURE_MEDIA_TYPE } from "./artifact.ts";
 import { Count, Moment, page } from "./id.ts";
 import { LIMITS } from "./limits.ts";
 import { operation } from "./operation.ts";
@@ -16,12 +17,14 @@ export type ArtifactEntry = z.output<typeof ArtifactEntry>;
 
 /**
  * What somebody sees of an artifact before they fetch it: the beginning of a text, the first rows of a table, how large a
- * picture is, what a directory holds. Nothing in it is ever run or decoded beyond that; whoever shows it escapes it.
+ * picture is, that there is a picture of a PDF's first page, what a directory holds. Nothing in it is ever run or decoded
+ * beyond that outside of a sandbox; whoever shows it escapes it.
  */
 export const ArtifactPreview = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("text"), text: z.string(), encoding: z.enum(["utf-8", "utf-16le", "utf-16be"]), truncated: z.boolean() }),
   z.object({ kind: z.literal("table"), columns: z.array(z.string()), rows: z.array(z.array(z.string())), truncated: z.boolean() }),
-  z.object({ kind: z.literal("image"), format: z.string(), width: z.int(), height: z.int() }),
+  z.object({ kind: z.literal("image"), format: z.string(), width: z.int(), height: z.int(), picture: ArtifactPicture.optional() }),
+  z.object({ kind: z.literal("pdf"), picture: ArtifactPicture }),
   z.object({ kind: z.literal("directory"), entries: z.array(ArtifactEntry), truncated: z.boolean() }),
 ]);
 export type ArtifactPreview = z.output<typeof ArtifactPreview>;
@@ -37,6 +40,17 @@ export const previewArtifact = operation({
   status: 200,
   returns: ArtifactPreview,
   errors: ["artifact_not_found", "not_supported"],
+});
+
+export const readArtifactPicture = operation({
+  id: "readArtifactPicture",
+  method: "get",
+  path: "/api/artifacts/:artifactId/preview/picture",
+  summary: "Download the small picture that an artifact's own sandbox drew of it: an image, or the first page of a PDF",
+  params,
+  status: 200,
+  streams: { response: PICTURE_MEDIA_TYPE },
+  errors: ["artifact_not_found", "not_supported", "range_not_satisfiable"],
 });
 
 export const listArtifactEntries = operation({

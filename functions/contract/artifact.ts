@@ -3,6 +3,19 @@ import { Count, Moment, page, SandboxId, TaskId } from "./id.ts";
 import { LIMITS } from "./limits.ts";
 import { operation } from "./operation.ts";
 
+export const PICTURE_MEDIA_TYPE = "image/jpeg";
+
+/**
+ * A small picture of an image, or of the first page of a PDF. The sandbox that had the file drew it, and it is as much its
+ * word as the file is.
+ */
+export const ArtifactPicture = z.object({
+  width: z.int().min(1).max(LIMITS.artifactPictureSide),
+  height: z.int().min(1).max(LIMITS.artifactPictureSide),
+  sizeBytes: z.int(),
+});
+export type ArtifactPicture = z.output<typeof ArtifactPicture>;
+
 /**
  * A file or a directory kept outside the sandbox that made it. Keeping the same name again makes its next `version`.
  * `sha256` is of the bytes, in hex; `mediaType` is what the bytes are, and the name's word only where they leave it open.
@@ -21,6 +34,8 @@ export const Artifact = z.object({
   traceId: z.string().optional(),
   spanId: z.string().optional(),
   path: z.string(),
+  /** Read it at `…/preview/picture`. */
+  picture: ArtifactPicture.optional(),
   /** Until then nobody deletes it; it may be moved later, never earlier. */
   retainUntil: Moment.optional(),
   /** While it is on, nobody deletes it. */

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { PICTURE_MEDIA_TYPE } from "./artifact.ts";
 import { LIMITS } from "./limits.ts";
 import { operation } from "./operation.ts";
 import { RECORDING_MEDIA_TYPE } from "./recording.ts";
@@ -84,6 +85,18 @@ export const giveProfile = operation({
   streams: { request: BROWSER_PROFILE_MEDIA_TYPE },
   status: 204,
   errors: ["route_not_found", "not_supported", "browser_unavailable", "invalid_archive", "body_too_large", "disk_full"],
+});
+
+/** A small picture of a file, which a program inside draws. Only the core asks for it, of what it keeps. */
+export const readPicture = operation({
+  id: "readPicture",
+  method: "get",
+  path: "/picture",
+  summary: "A small picture of an image, or of the first page of a PDF",
+  query: z.strictObject({ path: z.string().min(1).max(LIMITS.pathBytes) }),
+  status: 200,
+  streams: { response: PICTURE_MEDIA_TYPE },
+  errors: ["route_not_found", "file_not_found", "not_a_file", "not_supported", "conflict"],
 });
 
 /** Has the program of an image begin, and waits until it serves. Only the core asks for it, once. */

@@ -18,6 +18,10 @@ export const LIMITS = {
   uploadLifeMs: 7 * 24 * HOUR_MS,
   /** How far ahead an artifact may be retained. */
   retainMaxMs: 10 * 365 * 24 * HOUR_MS,
+  /** The small picture of an artifact, and for how long its sandbox may draw it. */
+  artifactPictureSide: 512,
+  artifactPictureBytes: 64 * KIB,
+  artifactPictureMs: 5_000,
   /** Sandboxes that one fork may make. */
   forksAtOnce: 16,
   /** Actions of each kind that one sandbox's log keeps; what comes after is counted. */

@@ -23,6 +23,7 @@ import { openSource } from "./artifact-source.ts";
 import { claimBlob, releaseBlob } from "./blobs.ts";
 import { dueTime } from "./due.ts";
 import { settledType, withHead } from "./media-types.ts";
+import { drawPicture, isDrawn, keepPicture, removePicture } from "./pictures.ts";
 import type { Platform } from "./ports.ts";
 import { ownRow, unlessConflict } from "./sandbox-rows.ts";
 import { span } from "./span.ts";
@@ -59,6 +60,8 @@ export async function keepArtifact(
       ...(source.sizeBytes === undefined ? {} : { sizeBytes: source.sizeBytes }),
       most: ceilingOf(project.quota),
       verify: source.verify,
+      draw: async (head) =>
+        source.kind === "file" && isDrawn(head, spec.path) ? drawPicture(platform, project, sandboxId, spec.path, bounded) : undefined,
     };
     return keepBody(platform, project.id, about, source.body, bounded);
   });
@@ -81,6 +84,8 @@ export interface About extends Partial<Pick<Artifact, "sandboxId" | "taskId" | "
   reserved?: boolean;
   /** Looks, once all bytes came, whether they are what they are to be. */
   verify?: (kept: { sizeBytes: number; sha256: string; key: string }) => Promise<void> | void;
+  /** Has a small picture drawn of what begins so, before it is verified that it stood still. */
+  draw?: (head: Uint8Array) => Promise<Buffer | undefined>;
 }
 
 /** Bytes on their way to be an artifact's: put under a key, with what they turned out to be. */
@@ -130,6 +135,7 @@ export async function keepTaken(
     if (!about.reserved) await share.begin(about.sizeBytes ?? 0);
     const kept = await take(incomingKey(intent), about.reserved ? undefined : share);
     if (about.sizeBytes !== undefined && kept.sizeBytes !== about.sizeBytes) throw new Problem("file_changed", { path: about.path });
+    const drawn = await about.draw?.(kept.head);
     await about.verify?.({ ...kept, key: incomingKey(intent) });
     if (!about.reserved) await share.settle(kept.sizeBytes);
     await note({ sha256: kept.sha256 });
@@ -140,7 +146,8 @@ export async function keepTaken(
     const nameKey = nameKeyOf(projectId, about.name, version);
     await note({ nameKey });
     await putName(platform, nameKey, id);
-    const artifact = describe(id, about, { ...kept, version, now });
+    const picture = await keepPicture(platform, projectId, id, drawn);
+    const artifact = { ...describe(id, about, { ...kept, version, now }), ...(picture ? { picture } : {}) };
     await platform.tables.put<ArtifactRow>(
       ARTIFACTS,
       artifactKey(projectId, id),
@@ -263,6 +270,7 @@ async function collectIntent(platform: Platform, key: string): Promise<void> {
   if (nameKey !== undefined && (isGone || nameKeyOf(projectId, row.value.artifact.name, row.value.artifact.version) !== nameKey))
     await removeName(platform, nameKey);
   if (sha256 !== undefined && isGone) await releaseBlob(platform, projectId, sha256, artifactId);
+  if (isGone) await removePicture(platform, projectId, artifactId);
   if (row?.value.deleting) await platform.tables.remove(ARTIFACTS, row.key);
   await platform.tables.remove(INTENTS, key);
 }

@@ -1,4 +1,7 @@
+import { Readable } from "node:stream";
 import { CLIENT_HEADER, INNER_HEADER, SERVED_HEADER } from "#contract/inner.ts";
+import { LIMITS } from "#contract/limits.ts";
+import { readBytes } from "#contract/operation.ts";
 import { PROOF_HEADER } from "#contract/workspace.ts";
 import type { Passage, Passed, Platform } from "./ports.ts";
 
@@ -62,6 +65,17 @@ const REFUSED_ANSWERS = new Set([
   "x-request-id",
 ]);
 const REFUSED_ANSWER_PREFIXES = ["access-control-", "x-fc-", "x-cleanroom-", "cleanroom-", "x-acs-", "proxy-", "cross-origin-"];
+
+/** A request that can be sent a second time, if its body says that it is small enough to be held for that. */
+export async function twice(request: Passage): Promise<[first: Passage, again: Passage | undefined]> {
+  const { method, url, headers, body, inner, client } = request;
+  if (!body) return [request, request];
+  const length = headers.get("content-length");
+  if (length === null || Number(length) > LIMITS.jsonBodyBytes) return [request, undefined];
+  const bytes = await readBytes({ url, headers, body }, LIMITS.jsonBodyBytes);
+  const copy = () => ({ method, url, headers, body: Readable.from([bytes]), ...(inner ? { inner } : {}), ...(client ? { client } : {}) });
+  return [copy(), copy()];
+}
 
 /** The request as it enters a sandbox: without any credential of the platform's, and with the proof that the gateway sends it. */
 export function inward(platform: Pick<Platform, "vault">, sessionId: string, request: Passage, upgrade = false): Passage {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { Problem } from "#contract/problem.ts";
 import type { Project } from "#contract/project.ts";
 import type { Sandbox } from "#contract/sandbox.ts";
@@ -10,6 +11,10 @@ import { ownRow, refuseUnlessReady, sandboxEnded, type SandboxRow, toSandbox, tu
 import { turnHours } from "./usage/hours.ts";
 
 const ATTEMPTS = 10;
+/** How long a request that read a row may take to be where the workspace knows of it. */
+const ARRIVAL_MS = 50;
+const LOOK_MS = 10;
+const SETTLE_MAX_MS = 5000;
 
 /** Stops a sandbox where it stands and keeps all of it; what is under way with it is cut. Pausing twice is one pause. */
 export async function pauseSandbox(platform: Platform, project: Pick<Project, "id">, id: string): Promise<Sandbox> {
@@ -27,12 +32,21 @@ export async function resumeSandbox(platform: Platform, project: Pick<Project, "
   return toSandbox((await wake(platform, await ownRow(platform, project, id))).value);
 }
 
-/** Pauses a sandbox that nobody uses. Whoever saw its row before it turned may be using it by now, so it is asked once more. */
+/**
+ * Pauses a sandbox that nobody uses. What was on its way in when its row turned has arrived a moment later, and from then on
+ * everybody reads the row first: so it is asked once more, and let go of if somebody uses it.
+ */
 export async function pauseIdle(platform: Platform, row: Row<SandboxRow>, isStillIdle: () => Promise<boolean>): Promise<void> {
   const paused = await turnToPaused(platform, row);
   if (!paused) return;
-  if (await isStillIdle()) await carryOut(platform, paused);
-  else await wake(platform, paused);
+  await delay(ARRIVAL_MS);
+  if (await isStillIdle()) {
+    await carryOut(platform, paused);
+    return;
+  }
+  // Requests that came meanwhile wait for this, and so would we.
+  const freed = await turn(platform, paused, { settling: false });
+  await wake(platform, freed ?? (await ownRow(platform, { id: row.value.projectId }, row.value.id)));
 }
 
 /** Resumes a sandbox and answers its row once requests may go in. Any number may ask at once: it is resumed once. */
@@ -62,13 +76,14 @@ export function isToRest(row: SandboxRow): boolean {
 function turnToPaused(platform: Platform, row: Row<SandboxRow>): Promise<Row<SandboxRow> | undefined> {
   const pausedAtMs = platform.clock.now();
   const rests = turnHours(row.value, pausedAtMs, true);
-  return turnAt(platform, row, row.value.endsAtMs, { state: "paused", waking: false, pausedAtMs, ...rests });
+  return turnAt(platform, row, row.value.endsAtMs, { state: "paused", waking: false, settling: true, pausedAtMs, ...rests });
 }
 
 /** The row turns to `waking` first: from there on everybody wants it to run, and whoever comes may finish it. */
 async function resume(platform: Platform, first: Row<SandboxRow>): Promise<Row<SandboxRow>> {
   let row = first;
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    row = await settled(platform, row);
     if (row.value.state !== "paused") {
       refuseUnlessReady(row.value);
       return row;
@@ -80,6 +95,25 @@ async function resume(platform: Platform, first: Row<SandboxRow>): Promise<Row<S
     row = await ownRow(platform, { id: first.value.projectId }, first.value.id);
   }
   throw new Problem("conflict", { sandboxId: first.value.id });
+}
+
+/**
+ * The row once its pause has reached the engine: a resume that is told there before the pause would be undone by it, under
+ * a row that lets requests in. Who died on the way is not waited for longer than that takes.
+ */
+async function settled(platform: Platform, first: Row<SandboxRow>): Promise<Row<SandboxRow>> {
+  const { id, projectId } = first.value;
+  const begunMs = performance.now();
+  let row = first;
+  while (isSettling(platform, row.value) && performance.now() - begunMs < SETTLE_MAX_MS) {
+    await delay(LOOK_MS);
+    row = await ownRow(platform, { id: projectId }, id);
+  }
+  return row;
+}
+
+function isSettling(platform: Platform, { state, settling, pausedAtMs = 0 }: SandboxRow): boolean {
+  return state === "paused" && settling === true && platform.clock.now() < pausedAtMs + SETTLE_MAX_MS;
 }
 
 async function finishWaking(platform: Platform, waking: Row<SandboxRow>): Promise<Row<SandboxRow> | undefined> {
@@ -94,6 +128,7 @@ async function finishWaking(platform: Platform, waking: Row<SandboxRow>): Promis
   const ready = await turnAt(platform, waking, nextDue(waking.value, now), {
     state: "ready",
     waking: false,
+    settling: false,
     resumedAtMs: now,
     ...wakes,
   });
@@ -112,7 +147,7 @@ async function carryOut(platform: Platform, paused: Row<SandboxRow>): Promise<Ro
     const explained = await explainLoss(platform, paused, error);
     const now = platform.clock.now();
     const wakes = turnHours(paused.value, now, false);
-    await turnAt(platform, paused, nextDue(paused.value, now), { state: "ready", resumedAtMs: now, ...wakes });
+    await turnAt(platform, paused, nextDue(paused.value, now), { state: "ready", settling: false, resumedAtMs: now, ...wakes });
     throw explained;
   }
 }
@@ -128,7 +163,12 @@ async function follow(platform: Platform, first: Row<SandboxRow>): Promise<Row<S
     await (rests ? platform.engine.pause(row.value.ref) : platform.engine.resume(row.value.ref));
     row = await ownRow(platform, { id: first.value.projectId }, first.value.id);
     const lives = row.value.state === "ready" || row.value.state === "paused";
-    if (!lives || isToRest(row.value) === rests) return row;
+    if (!lives) return row;
+    if (isToRest(row.value) !== rests) continue;
+    if (!row.value.settling) return row;
+    const arrived = await turn(platform, row, { settling: false });
+    if (arrived) return arrived;
+    row = await ownRow(platform, { id: first.value.projectId }, first.value.id);
   }
   throw new Problem("conflict", { sandboxId: first.value.id });
 }

@@ -12,6 +12,7 @@ const READ_BYTES = 64 * 1024;
 const IMAGE_BYTES = 256 * 1024;
 const TEXT_CHARS = 16 * 1024;
 const ENTRIES = 100;
+const UNDRAWN = "Its sandbox could not draw the first page of this PDF when it was kept";
 
 /**
  * What an artifact begins with. It reads a bounded piece and decodes no format that is more than its header says: what a
@@ -20,6 +21,7 @@ const ENTRIES = 100;
 export async function previewArtifact(platform: Platform, project: Pick<Project, "id">, id: string): Promise<ArtifactPreview> {
   const { value } = await ownArtifact(platform, project.id, id);
   const artifact = toArtifact(value);
+  const { picture } = artifact;
   if (artifact.kind === "directory") {
     const { items, next } = await entriesFrom(platform, value, 0, ENTRIES);
     return { kind: "directory", entries: items, truncated: next !== undefined };
@@ -30,10 +32,14 @@ export async function previewArtifact(platform: Platform, project: Pick<Project,
   const type = mediaTypeOf(head.subarray(0, 4096), artifact.name);
   if (type.startsWith("image/") && type !== "image/svg+xml") {
     const size = imageSize(type, type === "image/jpeg" ? await beginning(IMAGE_BYTES) : head);
-    if (size) return { kind: "image", format: type.slice("image/".length), ...size };
+    if (size) return { kind: "image", format: type.slice("image/".length), ...size, ...(picture ? { picture } : {}) };
     throw noPreview("It calls itself a picture and its header says no size");
   }
-  if (type === "application/pdf") throw noPreview("A PDF is a program: render its pages in a sandbox, and keep the pictures");
+  if (type === "application/pdf") {
+    if (picture) return { kind: "pdf", picture };
+    // A PDF is as good as a program, and nothing outside of a sandbox looks into one.
+    throw noPreview(artifact.sandboxId === undefined ? "A PDF is drawn by the sandbox that it is kept from, and this has none" : UNDRAWN);
+  }
   if (!isText(head)) throw noPreview(`There is no preview of ${type}`);
   const { text, encoding } = decoded(head);
   const isWhole = artifact.sizeBytes <= head.length;

@@ -8,7 +8,8 @@ import { PROJECTS } from "./projects.ts";
 export const RECORDS_DEFAULT: Records = Records.parse({});
 
 export function recordsOf({ records }: Pick<Project, "records">): Records {
-  return records ?? RECORDS_DEFAULT;
+  // Rows of before a record was kept by a rule of its own say nothing of it.
+  return { ...RECORDS_DEFAULT, ...records };
 }
 
 /** It stands in the project's own row, which every request has read already. */

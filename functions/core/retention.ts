@@ -5,6 +5,7 @@ import { pruneAudit } from "./audit-retention.ts";
 import type { Platform } from "./ports.ts";
 import { recordsOf } from "./records.ts";
 import { SAID_COUNTS } from "./said.ts";
+import { pruneUsage } from "./usage/retention.ts";
 import { MINUTE_MS, type Segment, segmentPrefix, SPAN_TIMES, SPANS, timeText } from "./span-rows.ts";
 
 const DAY_MS = 86_400_000;
@@ -20,12 +21,13 @@ export async function tendRecords(platform: Platform, project: Project): Promise
 
 /** Lets go of what a project keeps no longer; a run does some of it, and the next goes on. Answers how many rows went. */
 export async function pruneRecords(platform: Platform, project: Project): Promise<number> {
-  const { spanDays, actionDays, auditDays } = recordsOf(project);
+  const { spanDays, actionDays, auditDays, usageDays } = recordsOf(project);
   const until = (days: number) => platform.clock.now() - days * DAY_MS;
   let gone = 0;
   if (spanDays !== null) gone += await pruneSpans(platform, project.id, until(spanDays));
   if (actionDays !== null) gone += await pruneActions(platform, project.id, until(actionDays));
   if (auditDays !== null) gone += await pruneAudit(platform, project.id, until(auditDays));
+  if (usageDays !== null) gone += await pruneUsage(platform, project.id, until(usageDays));
   return gone;
 }
 

@@ -56,6 +56,8 @@ export interface SandboxRow {
   resumedAtMs?: number;
   /** While it is paused: somebody wants it to run again, and requests wait until its row says `ready`. */
   waking?: boolean;
+  /** While it is paused: whoever turned it has yet to tell the engine, or has just done so; who wants it to run waits for that. */
+  settling?: boolean;
 }
 
 /** What says that a sandbox has not ended, written before its row and removed after everything it held was given back. */

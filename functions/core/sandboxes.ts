@@ -1,6 +1,7 @@
 import { Problem } from "#contract/problem.ts";
 import type { Project } from "#contract/project.ts";
 import type { CreateSandbox, EndReason, Sandbox, SandboxQuery, UpdateSandbox } from "#contract/sandbox.ts";
+import { awakeRow, mayRest, readyRow } from "./awake.ts";
 import { profileFor } from "./browser-restore.ts";
 import { bringUp, meet, meetRival, newRow, sessionLife } from "./creation.ts";
 import { dueKey, nextDue } from "./due.ts";
@@ -8,8 +9,8 @@ import { endRow, noticeGone } from "./endings.ts";
 import { withLastWord } from "./last-word.ts";
 import { checkTimes, type Limits } from "./limits.ts";
 import { explainLoss, factsIfKnown } from "./losses.ts";
-import { inward, outward, servedBy } from "./passage.ts";
-import { mend, wake } from "./pauses.ts";
+import { inward, outward, servedBy, twice } from "./passage.ts";
+import { mend } from "./pauses.ts";
 import type { Passage, Passed, Platform, Row, Upgraded } from "./ports.ts";
 import {
   announce,
@@ -18,8 +19,6 @@ import {
   refuseUnlessReady,
   rowKey,
   SANDBOXES,
-  sandboxEnded,
-  sandboxNotFound,
   sandboxPaused,
   type SandboxRow,
   timeKey,
@@ -189,8 +188,8 @@ export function requestServed(
   request: Passage,
   signal?: AbortSignal,
 ): Promise<{ response: Response } & Pick<Passed, "served">> {
-  return asking(platform, project, id, request, async ({ value: { ref } }) => {
-    const answer = await platform.engine.request(ref, inward(platform, ref.sessionId, request), signal);
+  return asking(platform, project, id, request, async ({ value: { ref } }, passage) => {
+    const answer = await platform.engine.request(ref, inward(platform, ref.sessionId, passage), signal);
     return { ...servedBy(answer), response: outward(answer) };
   });
 }
@@ -203,9 +202,9 @@ export function passIntoSandbox(
   request: Passage,
   signal?: AbortSignal,
 ): Promise<Passed> {
-  return asking(platform, project, id, request, async (row) => {
+  return asking(platform, project, id, request, async (row, passage) => {
     const { ref } = row.value;
-    const answer = await platform.engine.pass(ref, inward(platform, ref.sessionId, request), signal);
+    const answer = await platform.engine.pass(ref, inward(platform, ref.sessionId, passage), signal);
     const passed = { ...servedBy(answer), ...outward(answer) };
     return withLastWord(passed, request.headers.get("x-request-id") ?? "", async (lost) => explainLoss(platform, row, lost));
   });
@@ -219,51 +218,33 @@ export function connectSandbox(
   request: Passage,
   signal?: AbortSignal,
 ): Promise<Upgraded> {
-  return asking(platform, project, id, request, ({ value: { ref } }) =>
-    platform.engine.connect(ref, inward(platform, ref.sessionId, request, true), signal),
+  return asking(platform, project, id, request, ({ value: { ref } }, passage) =>
+    platform.engine.connect(ref, inward(platform, ref.sessionId, passage, true), signal),
   );
 }
 
-/** Asks a sandbox that is awake. One that was paused after its row was read took nothing: what has no body is sent again. */
+/** Asks a sandbox that is awake. One that was paused after its row was read took nothing: what is still whole is sent again. */
 async function asking<T>(
   platform: Platform,
   project: Pick<Project, "id">,
   id: string,
   request: Passage,
-  ask: (row: Row<SandboxRow>) => Promise<T>,
+  ask: (row: Row<SandboxRow>, passage: Passage) => Promise<T>,
   tries = TRIES,
 ): Promise<T> {
   const row = await readyRow(platform, project, id);
   if (!READING.has(request.method) || request.headers.has("upgrade")) await refuseIfSpent(platform, row.value);
+  const [first, again] = mayRest(platform, row.value) ? await twice(request) : [request, request.body ? undefined : request];
   try {
-    return await ask(row);
+    return await ask(row, first);
   } catch (error) {
     const isPaused = error instanceof Problem && error.code === "sandbox_not_ready";
     if (!isPaused || tries === 1) throw await explainLoss(platform, row, error);
     const latest = await ownRow(platform, project, id);
     const awake = latest.value.state === "ready" ? await mend(platform, latest) : await awakeRow(platform, latest);
-    if (request.body) throw sandboxPaused(awake.value, "was paused as this came; it is awake again", "Send it once more.");
-    return asking(platform, project, id, request, ask, tries - 1);
+    if (!again) throw sandboxPaused(awake.value, "was paused as this came; it is awake again", "Send it once more.");
+    return asking(platform, project, id, again, ask, tries - 1);
   }
-}
-
-async function readyRow(platform: Platform, project: Pick<Project, "id">, id: string): Promise<Row<SandboxRow>> {
-  const key = rowKey(project.id, id);
-  let row = await platform.recent.get<SandboxRow>(SANDBOXES, key);
-  if (row && row.value.state !== "ready") row = await platform.tables.get<SandboxRow>(SANDBOXES, key);
-  if (!row) throw sandboxNotFound(id);
-  if (row.value.state === "paused") return awakeRow(platform, row);
-  refuseUnlessReady(row.value);
-  if (row.value.endsAtMs > platform.clock.now()) return row;
-  const ended = await endRow(platform, row, "lifetime");
-  throw sandboxEnded(ended.value);
-}
-
-/** Wakes a paused sandbox, if its template lets requests do that. */
-async function awakeRow(platform: Platform, row: Row<SandboxRow>): Promise<Row<SandboxRow>> {
-  const { state, autoResume = true, waking, endsAtMs } = row.value;
-  if (state === "paused" && !autoResume && !waking && endsAtMs > platform.clock.now()) throw sandboxPaused(row.value);
-  return wake(platform, row);
 }
 
 function changeRow(platform: Platform, limits: Limits, row: SandboxRow, change: UpdateSandbox): SandboxRow {

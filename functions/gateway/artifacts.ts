@@ -8,12 +8,13 @@ import {
   linkArtifact,
   listArtifacts,
 } from "#contract/artifact.ts";
-import { listArtifactEntries, previewArtifact, readArtifactEntry } from "#contract/artifact-content.ts";
+import { listArtifactEntries, previewArtifact, readArtifactEntry, readArtifactPicture } from "#contract/artifact-content.ts";
 import * as entries from "#core/artifact-entries.ts";
 import * as links from "#core/artifact-links.ts";
 import { usageOf } from "#core/artifact-quotas.ts";
 import * as retention from "#core/artifact-retention.ts";
 import * as core from "#core/artifacts.ts";
+import { openPicture } from "#core/pictures.ts";
 import { previewArtifact as preview } from "#core/previews.ts";
 import { download } from "./downloads.ts";
 import type { App } from "./gateway.ts";
@@ -43,6 +44,9 @@ export function mountArtifacts(app: App): void {
     return download({ name, mediaType, sizeBytes, tag: sha256, open: (range) => links.openBytes(platform, row, range) }, request);
   });
   mount(app, previewArtifact).to(({ principal, params }) => preview(platform, principal.project, params.artifactId));
+  mount(app, readArtifactPicture).to(async ({ principal, params, request }) =>
+    download(await openPicture(platform, principal.project, params.artifactId), request),
+  );
   mount(app, listArtifactEntries).to(({ principal, params, query }) =>
     entries.listEntries(platform, principal.project, params.artifactId, query),
   );

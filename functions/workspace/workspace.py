@@ -129,9 +129,10 @@ def create_workspace(parts):
 
         handlers |= contexts.routes.routes(parts.contexts)
     if parts.commands is not None:
+        import picture
         import processes
 
-        handlers |= processes.routes(parts.commands)
+        handlers |= processes.routes(parts.commands) | picture.routes(parts.user.home, parts.commands.nursery)
     if parts.terminals is not None:
         import terminals
 

@@ -22,7 +22,13 @@ async function recordsOf(tenant: Tenant, sandboxId: string): Promise<string[]> {
 
 test("requests into sandboxes stand in the audit log as the project's rule says: none, those that do something, or all", async () => {
   const tenant = await newTenant(door);
-  assert.deepEqual(await tenant.json("GET", "/api/records"), { audit: "off", spanDays: 90, actionDays: 90, auditDays: null });
+  assert.deepEqual(await tenant.json("GET", "/api/records"), {
+    audit: "off",
+    spanDays: 90,
+    actionDays: 90,
+    auditDays: null,
+    usageDays: 400,
+  });
   await using box = await makeBox(tenant);
   await box.command("true");
   assert.deepEqual(await recordsOf(tenant, box.id), []);
@@ -54,10 +60,18 @@ test("requests into sandboxes stand in the audit log as the project's rule says:
 
 test("what is kept for how long is said in days; nonsense and too short a memory of the audit log are refused", async () => {
   const tenant = await newTenant(door);
-  const kept = { audit: "off", spanDays: 1, actionDays: null, auditDays: 183 };
+  const kept = { audit: "off", spanDays: 1, actionDays: null, auditDays: 183, usageDays: 62 };
   assert.deepEqual(await tenant.json("PUT", "/api/records", kept), kept);
   assert.deepEqual(await tenant.json("GET", "/api/records"), kept);
-  for (const body of [{ audit: "some" }, { spanDays: 0 }, { spanDays: 1.5 }, { auditDays: 182 }, { auditDays: 4000 }, { surprise: 1 }])
+  for (const body of [
+    { audit: "some" },
+    { spanDays: 0 },
+    { spanDays: 1.5 },
+    { auditDays: 182 },
+    { auditDays: 4000 },
+    { usageDays: 61 },
+    { surprise: 1 },
+  ])
     await refused(tenant.send("PUT", "/api/records", body), "invalid_request");
   assert.deepEqual(await tenant.json("GET", "/api/records"), kept);
 });

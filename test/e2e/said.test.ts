@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import { build } from "esbuild";
 import { Trace } from "#contract/span.ts";
 import { type Box, makeBox } from "#support/box.ts";
 import { newTenant, openDoor } from "#support/door.ts";
@@ -43,6 +44,36 @@ test("a program's own spans join the tree below the execute and the command that
   assert.equal(inCommand?.parentSpanId, command?.spanId);
   assert.ok((plan?.durationMs ?? 0) > 1);
   assert.equal(execute?.source, "platform");
+});
+
+test("OpenTelemetry's own exporter tells with no settings but its environment, and its spans join the tree", async () => {
+  const entry = new URL("../support/telling-agent.ts", import.meta.url).pathname;
+  const { outputFiles } = await build({ entryPoints: [entry], bundle: true, write: false, platform: "node", format: "esm", minify: true });
+  await using box = await makeBox(tenant);
+  assert.equal((await box.inside("PUT", "/files/content?path=agent.mjs", outputFiles[0]?.contents)).status, 200);
+  const { result } = await box.command("node agent.mjs");
+  assert.deepEqual([result?.stdout, result?.stderr], ["told\n", ""]);
+  const trace = await traceOf(box.id);
+  const command = trace.spans.find(({ kind }) => kind === "command");
+  const [plan, call] = ["plan", "call"].map((name) => trace.spans.find((span) => span.name === name));
+  assert.partialDeepStrictEqual(plan, {
+    source: "sandbox",
+    kind: "program",
+    traceId: command?.traceId,
+    parentSpanId: command?.spanId,
+    sandboxId: box.id,
+    status: "unknown",
+    attributes: { step: 3, ratio: 0.5, done: true, "otel.scope.name": "telling-agent" },
+    notes: [],
+  });
+  assert.partialDeepStrictEqual(call, {
+    parentSpanId: plan?.spanId,
+    status: "error",
+    statusMessage: "it failed",
+    source: "sandbox",
+    notes: [],
+  });
+  assert.deepEqual([saidIn(trace).length, trace.dropped], [2, 0]);
 });
 
 test("what a sandbox said is there after it has ended, though nobody asked for it meanwhile", async () => {

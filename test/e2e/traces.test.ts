@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { after, test } from "node:test";
+import { TaskCost } from "#contract/cost.ts";
 import { page } from "#contract/id.ts";
 import { ReplayStep, Span, Trace } from "#contract/span.ts";
 import { type Box, makeBox } from "#support/box.ts";
@@ -148,13 +149,27 @@ test("spans are found across tasks, replayed as a story, and erased", async () =
   await refused(own.send("GET", "/api/spans?kind=nonsense"), "invalid_request");
 });
 
-test("`cleanroom trace` draws the tree, and answers as JSON", async () => {
-  await using box = await makeBox(tenant);
-  await box.execute("print(1)");
+test("`cleanroom trace` draws the tree with what it cost, and answers as JSON", async () => {
+  const { id: taskId } = await tenant.json<{ id: string }>("POST", "/api/tasks", {}, 201);
+  for (let count = 0; count < 2; count += 1) {
+    await using box = await makeBox(tenant, { taskId });
+    await box.execute("print(1)");
+  }
   const run = promisify(execFile);
   const env = { ...process.env, CLEANROOM_URL: door.origin, CLEANROOM_API_KEY: tenant.key.apiKey };
-  const { stdout } = await run(process.execPath, ["cli/main.ts", "trace", box.id], { env });
+  const { stdout } = await run(process.execPath, ["cli/main.ts", "trace", taskId], { env });
   assert.match(stdout, /└─ ✔ execute .* m?s {2}.*━/);
-  const { stdout: json } = await run(process.execPath, ["cli/main.ts", "trace", box.id, "--json"], { env });
-  assert.equal(Trace.parse(JSON.parse(json)).task.id, box.id);
+  // Both are gone, so that the bill is what it was when it was drawn.
+  const bill = TaskCost.parse(await tenant.json("GET", `/api/tasks/${taskId}/cost`));
+  assert.deepEqual([bill.final, bill.currency], [true, "USD"]);
+  const lives = stdout.split("\n").filter((line) => /[├└]─ .* sandbox code-interpreter /.test(line));
+  const drawn = lives.map((line) => / {2}(0\.\d+ USD) {2}/.exec(line)?.[1]);
+  assert.deepEqual(drawn.toSorted(), bill.sandboxes.map(({ total }) => `${total} USD`).toSorted());
+  assert.deepEqual([lives.length, bill.sandboxes.every(({ total }) => Number(total) > 0)], [2, true]);
+  assert.match(stdout, new RegExp(`^Total ${bill.total} USD$`, "m"));
+  assert.equal(stdout.match(/USD/g)?.length, 3, "what has no price of its own says none");
+  const { stdout: json } = await run(process.execPath, ["cli/main.ts", "trace", taskId, "--json"], { env });
+  const told: unknown = JSON.parse(json);
+  assert.equal(Trace.parse(told).task.id, taskId);
+  assert.equal(Trace.extend({ cost: TaskCost }).parse(told).cost.total, bill.total);
 });

@@ -24,6 +24,25 @@ async function openWithFiles(content: (path: string) => string = (path) => `cont
 const keep = (core: Core, path: string) => keepArtifact(core.platform, ONE, "mine-1", { path });
 const objects = async (core: Core) => (await core.platform.objects.list("", { limit: 100 })).map((info) => info.key);
 
+const PNG = Buffer.from("89504e470d0a1a0a0000000d4948445200000010000000100802000000", "hex");
+
+/** A picture of that size as far as its header says. */
+function jpegOf(width: number, height: number): Buffer {
+  const bytes = Buffer.alloc(30);
+  bytes.write("ffd8ffc0001108", "hex");
+  bytes.writeUInt16BE(height, 7);
+  bytes.writeUInt16BE(width, 9);
+  return bytes;
+}
+
+/** A workspace whose every file is an image, of which it answers such a picture. */
+function withPicture(picture: Buffer | Response, file = PNG): Core["engine"]["workspace"] {
+  return ({ url }) => {
+    const isPicture = new URL(url, "http://w").pathname === "/picture";
+    return isPicture && picture instanceof Response ? picture : new Response(new Uint8Array(isPicture ? (picture as Buffer) : file));
+  };
+}
+
 async function follow(core: Core, path: string): Promise<string> {
   const url = new URL(path, "http://door");
   const [, , id = ""] = url.pathname.split("/");
@@ -142,6 +161,7 @@ test("whatever step of keeping fails or is cut short, no bytes are left for good
   for (const cut of [false, true]) {
     for (let step = 1; ; step += 1) {
       const core = await openWithFiles();
+      core.engine.workspace = withPicture(jpegOf(8, 8));
       let writes = 0;
       core.tables.before = () => {
         writes += 1;
@@ -155,7 +175,8 @@ test("whatever step of keeping fails or is cut short, no bytes are left for good
       core.clock.advance(3 * HOUR_MS);
       await collectIntents(core.platform, 100);
       const { items } = await listArtifacts(core.platform, ONE, { limit: 10 });
-      assert.equal((await objects(core)).length, items.length, `failed at write ${step}`);
+      const keys = (await objects(core)).map((key) => key.split("/")[0]);
+      assert.deepEqual(keys, items.length > 0 ? ["blobs", "pictures"] : [], `failed at write ${step}`);
       assert.deepEqual(await core.platform.tables.range("artifact-intents", "", { limit: 10 }), []);
       assert.equal(
         (await core.platform.tables.range("artifact-names", "", { limit: 10 })).length,
@@ -167,6 +188,29 @@ test("whatever step of keeping fails or is cut short, no bytes are left for good
       if (kept) break;
     }
   }
+});
+
+test("a picture goes with its artifact; what a sandbox says is one and is none is not kept", async () => {
+  const core = await openWithFiles();
+  core.engine.workspace = withPicture(jpegOf(512, 1));
+  const kept = await keep(core, "/a.png");
+  assert.deepEqual(kept.picture, { width: 512, height: 1, sizeBytes: 30 });
+  await deleteArtifact(core.platform, ONE, kept.id);
+  assert.deepEqual(await objects(core), []);
+  const wrong: [string, Buffer | Response][] = [
+    ["a page", Buffer.from("<script>alert(1)</script>")],
+    ["another kind", PNG],
+    ["no size", jpegOf(0, 0)],
+    ["too wide", jpegOf(513, 1)],
+    ["too much", Buffer.concat([jpegOf(8, 8), Buffer.alloc(64 * 1024)])],
+    ["a problem", Response.json(problemBody(new Problem("timeout"), "r"), { status: 504 })],
+  ];
+  for (const [what, picture] of wrong) {
+    core.engine.workspace = withPicture(picture);
+    assert.equal((await keep(core, "/a.png")).picture, undefined, what);
+  }
+  core.engine.workspace = withPicture(jpegOf(8, 8), Buffer.from("a text that calls itself a picture"));
+  assert.equal((await keep(core, "/a.png")).picture, undefined, "of what is no picture none is asked for");
 });
 
 test("a file that is not there is the workspace's own problem", async () => {

@@ -5,6 +5,7 @@ import { Problem, problemFrom } from "#contract/problem.ts";
 import type { Passage } from "#core/ports.ts";
 import { pauseSandbox, resumeSandbox } from "#core/pauses.ts";
 import { withLastWord } from "#core/last-word.ts";
+import type { SandboxRow } from "#core/sandbox-rows.ts";
 import { createSandbox, endSandbox, getSandbox, requestSandbox, updateSandbox } from "#core/sandboxes.ts";
 import { sweep } from "#core/sweep.ts";
 import { createTemplate } from "#core/templates.ts";
@@ -15,6 +16,7 @@ const ONE = projectOf("p1");
 const MINUTE_MS = 60_000;
 const SEEDS = Array.from({ length: 100 }, (_value, at) => at + 1);
 const get = (): Passage => new Request("http://sandbox/contexts");
+const sized = (): Passage => new Request("http://sandbox/x", { method: "POST", body: "{}", headers: { "content-length": "2" } });
 const post = (): Passage => new Request("http://sandbox/contexts/execute", { method: "POST", body: "{}" });
 
 /** A core with one sandbox, of a template with this policy. */
@@ -138,6 +140,55 @@ test("a paused sandbox whose session is gone has ended with the engine's reason"
   core.engine.end("p1_mine-1", "engine_restarted");
   await assert.rejects(requestSandbox(core.platform, ONE, "mine-1", get()), isProblem("sandbox_ended"));
   assert.equal((await read(core)).endReason, "engine_restarted");
+});
+
+test("a request that comes while it is being paused waits until that is so, and is answered", async () => {
+  for (const passage of [get, post]) {
+    const core = await openBox();
+    const [reached, release] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const seen: string[] = [];
+    core.engine.before = async (operation) => {
+      seen.push(operation);
+      if (operation !== "pause") return;
+      reached.resolve();
+      await release.promise;
+    };
+    const pausing = pause(core);
+    await reached.promise;
+    const answered = requestSandbox(core.platform, ONE, "mine-1", passage());
+    for (let turns = 0; turns < 20; turns += 1) await new Promise(setImmediate);
+    release.resolve();
+    assert.equal((await answered).status, 200);
+    await pausing;
+    assert.deepEqual(seen, ["pause", "paused", "resume", "resumed", "request"], "nothing goes in that the pause would cut");
+    assert.deepEqual([(await read(core)).state, session(core)?.paused], ["ready", undefined]);
+  }
+});
+
+test("who died while it paused a sandbox is waited for no longer than that takes", async () => {
+  const core = await openBox();
+  const row = (await core.tables.get<SandboxRow>("sandboxes", "p1/mine-1")) ?? assert.fail();
+  const pausedAtMs = core.clock.now();
+  await core.tables.put("sandboxes", row.key, { ...row.value, state: "paused", settling: true, pausedAtMs });
+  core.clock.advance(5000);
+  assert.equal((await requestSandbox(core.platform, ONE, "mine-1", post())).status, 200);
+  assert.equal((await read(core)).state, "ready");
+});
+
+test("a request that is met by the pause of an idle sandbox is sent again, body and all", async () => {
+  const core = await openBox({ autoPause: true });
+  const bodies: string[] = [];
+  core.engine.workspace = async ({ body }) => {
+    bodies.push(body ? Buffer.concat(await Array.fromAsync(body as AsyncIterable<Uint8Array>)).toString() : "");
+    return Response.json({});
+  };
+  core.clock.advance(10 * MINUTE_MS);
+  Object.assign(session(core) ?? {}, { paused: true });
+  assert.equal((await requestSandbox(core.platform, ONE, "mine-1", sized())).status, 200);
+  assert.deepEqual(bodies, ["{}"]);
+  core.clock.advance(10 * MINUTE_MS);
+  Object.assign(session(core) ?? {}, { paused: true });
+  await assert.rejects(requestSandbox(core.platform, ONE, "mine-1", post()), isProblem("sandbox_not_ready"), "of unknown length");
 });
 
 test("a pause that the engine cannot do is taken back", async () => {

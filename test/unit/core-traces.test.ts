@@ -7,6 +7,7 @@ import { recordSpan, span } from "#core/span.ts";
 import { assemble, eraseTrace, listSpans, readTrace } from "#core/trace.ts";
 import { openTraces } from "#core/traces.ts";
 import { storyOf } from "#core/replay.ts";
+import { costOfTask } from "#core/usage/reports.ts";
 import { drawTrace } from "#cli/trace.ts";
 import { newStyle } from "#cli/style.ts";
 import { CORE_LIMITS as LIMITS, openCore, projectOf, spec } from "#support/core.ts";
@@ -254,9 +255,9 @@ test("a story says in order what was tried, what happened and what came next, an
   const failed = steps.find(({ tried }) => tried === "runCommand") ?? assert.fail();
   assert.deepEqual([failed.ok, failed.happened.split(",")[0], failed.depth], [false, "failed: exit 2", 2]);
   assert.equal(steps.find(({ spanId }) => spanId === failed.next)?.kind, "file");
-  const drawn = drawTrace(trace, newStyle(false));
+  const drawn = drawTrace(trace, await costOfTask(platform, ONE, "mine-1", "CNY"), newStyle(false));
   assert.ok(!drawn.includes("\u001B"));
-  for (const line of drawn.split("\n").slice(0, -3)) {
+  for (const line of drawn.split("\n").slice(0, -4)) {
     const wide = Array.from(line).reduce((sum, char) => sum + (/\p{Script=Han}/u.test(char) ? 2 : 1), 0);
     assert.ok(wide <= 80, `${wide}: ${line}`);
   }

@@ -5,6 +5,10 @@ import { Records } from "#contract/records.ts";
 import { listActions, recordAction } from "#core/actions.ts";
 import type { AuditFacts } from "#core/audit.ts";
 import { exportAudit, signedHead } from "#core/audit-log.ts";
+import { recordsOf } from "#core/records.ts";
+import { costOfTask, reportUsage } from "#core/usage/reports.ts";
+import { sumHours } from "#core/usage/sums.ts";
+import { UsageQuery } from "#contract/usage.ts";
 import { pruneRecords } from "#core/retention.ts";
 import { createSandbox, endSandbox } from "#core/sandboxes.ts";
 import { listSpans, readTrace } from "#core/trace.ts";
@@ -14,6 +18,7 @@ import { keepLog } from "#core/actions.ts";
 import { CORE_LIMITS as LIMITS, type Core, openCore, projectOf, spec } from "#support/core.ts";
 
 const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
 const keeping = (records: Partial<Records>) => ({ ...projectOf("p1"), records: Records.parse(records) });
 const FACTS: AuditFacts = { actor: { kind: "key", id: "k" }, action: "createTask", phase: "begun", decision: "allow", policy: "project" };
 
@@ -93,6 +98,62 @@ test("whatever write pruning dies at, the chain verifies and the next run finish
     const verdict = verifyChain(await exported(core), core.platform.vault.publicKey());
     assert.deepEqual([verdict.broken, verdict.base > 0], [undefined, true]);
   }
+});
+
+test("use older than its project keeps it goes from the reports, in whole hours, and from no bill", async () => {
+  const core = openCore();
+  const { platform, clock } = core;
+  const live = async (id: string) => {
+    await createSandbox(platform, LIMITS, projectOf("p1"), spec({ id }));
+    clock.advance(HOUR_MS / 2);
+    await endSandbox(platform, projectOf("p1"), id, "deleted");
+    clock.advance(2 * HOUR_MS);
+    await sumHours(platform, "p1");
+  };
+  await createSandbox(platform, LIMITS, projectOf("p2"), spec({ id: "another" }));
+  await endSandbox(platform, projectOf("p2"), "another", "deleted");
+  await live("old-one");
+  const bill = await costOfTask(platform, projectOf("p1"), "old-one", "USD");
+  assert.ok(Number(bill.total) > 0);
+  clock.advance(70 * DAY_MS);
+  await live("young-one");
+  const seen = async () => {
+    const from = new Date(clock.now() - 100 * DAY_MS).toISOString();
+    const { items } = await reportUsage(platform, projectOf("p1"), UsageQuery.parse({ from, groupBy: "task" }));
+    return items.map(({ taskId }) => taskId);
+  };
+  const rows = async () => {
+    const tables = ["usage", "usage-marks", "usage-hours", "usage-task-hours", "usage-summed"];
+    return Promise.all(tables.map(async (table) => (await platform.tables.range(table, "p1/", { limit: 100 })).length));
+  };
+  const all = await rows();
+  assert.deepEqual(await seen(), ["old-one", "young-one"]);
+  await pruneRecords(platform, keeping({ usageDays: null }));
+  await pruneRecords(platform, projectOf("p1"));
+  assert.deepEqual(await rows(), all, "nothing is that old");
+  let writes = 0;
+  core.tables.before = () => {
+    writes += 1;
+    if (writes > 2) throw new Error("killed");
+  };
+  await pruneRecords(platform, keeping({ usageDays: 62 })).catch(() => {});
+  core.tables.before = () => {};
+  assert.ok((await rows())[1] === all[1], "an hour that is cut short is known by its mark");
+  await pruneRecords(platform, keeping({ usageDays: 62 }));
+  assert.deepEqual(await seen(), ["young-one"]);
+  assert.deepEqual(
+    await rows(),
+    all.map((count) => count / 2),
+  );
+  assert.deepEqual((await costOfTask(platform, projectOf("p1"), "old-one", "USD")).total, bill.total);
+  assert.equal((await platform.tables.range("usage", "p2/", { limit: 10 })).length, 1, "another project has its own rule");
+  await pruneRecords(platform, keeping({ usageDays: 62 }));
+  assert.deepEqual(await seen(), ["young-one"]);
+});
+
+test("a rule that was set before use had one keeps it for as long as where none is set", () => {
+  const { usageDays: _none, ...before } = Records.parse({ spanDays: 7 });
+  assert.deepEqual(recordsOf({ records: before as Records }), { ...before, usageDays: 400 });
 });
 
 test("spans and actions older than their project keeps them go, younger ones stay, and nothing goes where it is kept for ever", async () => {

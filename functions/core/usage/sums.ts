@@ -26,10 +26,10 @@ interface TaskSums {
   groups: Group[];
 }
 
-const HOURS = "usage-hours";
-const TASK_HOURS = "usage-task-hours";
+export const HOURS = "usage-hours";
+export const TASK_HOURS = "usage-task-hours";
 /** The marks that the sums of hours cover, so that a sweep which has nothing to do reads numbers alone. */
-const SUMMED = "usage-summed";
+export const SUMMED = "usage-summed";
 const PAGE = 1000;
 const PART = 2000;
 /** Hours that one run makes sums of, and how far back it looks for them. */
