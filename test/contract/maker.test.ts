@@ -75,6 +75,21 @@ describe("the sealed maker", { skip }, () => {
     assert.equal(await made.run("echo hello; id -u; hostname"), "hello\n0\nsandbox\n");
   });
 
+  test("one that nobody waits for yet weighs a twentieth, and all of it as soon as somebody does", async () => {
+    const weight = (id: string) => {
+      const [path = ""] = globSync(`/sys/fs/cgroup/**/cleanroom-*/${id}/cpu.{weight,shares}`);
+      return { file: path.split("/").at(-1), value: Number(readFileSync(path, "utf8")) };
+    };
+    await using full = await box("full");
+    const { promise: wanted, resolve: want } = Promise.withResolvers<void>();
+    await using waits = await box("waits", SHELL, { wanted });
+    assert.equal(await waits.run("echo it runs"), "it runs\n");
+    const whole = weight(full.instance.id);
+    assert.equal(weight("waits").value, Math.round(whole.value / 20));
+    want();
+    await until("it has its whole weight", () => weight("waits").value === whole.value);
+  });
+
   test("destroying twice is one destruction, and leaves nothing", async () => {
     const made = await box("twice");
     await made.run("nohup setsid sleep 600 >/dev/null 2>&1 & dd if=/dev/zero of=/tmp/a bs=1M count=20 2>/dev/null");

@@ -95,7 +95,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     capacity,
     limits,
     memoryLeft: options.memoryLeft ?? machineMemoryLeft,
-    make: (record, id, signal) => startIsolated({ maker, image: options.image, record, id, limits, now, signal }),
+    make: (record, id, signal, wanted) => startIsolated({ maker, image: options.image, record, id, limits, now, signal, wanted }),
     now,
     log,
   });

@@ -33,8 +33,9 @@ export async function startIsolated(spec: {
   limits: { processesPerInstance: number; readyMs: number };
   now: () => number;
   signal: AbortSignal;
+  wanted?: Promise<void> | undefined;
 }): Promise<Made> {
-  const { maker, record, id, limits, now, signal } = spec;
+  const { maker, record, id, limits, now, signal, wanted } = spec;
   const { definition } = record;
   const container = definition.customContainerConfig;
   if (!container) throw refusal("InvalidArgument", `The function ${record.name} has no image`);
@@ -58,6 +59,7 @@ export async function startIsolated(spec: {
       memoryMiB: definition.memorySize,
       diskMiB: definition.diskSize,
       processes: limits.processesPerInstance,
+      wanted,
     },
     signal,
   );

@@ -1,8 +1,10 @@
 import { randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Definition } from "./definitions.ts";
 import { Demand } from "./demand.ts";
 import type { FunctionRecord } from "./functions.ts";
 import type { Made } from "./isolated.ts";
+import type { Instance } from "#infra/local/sealed/maker.ts";
 
 /** An instance that a session is given: prepared, in the making, or only begun for it. */
 export interface Lease {
@@ -14,15 +16,18 @@ interface Ready extends Made {
   id: string;
   definition: Definition;
   readyAt: number;
+  want: () => void;
 }
 
 interface Making extends Lease {
   definition: Definition;
   stop: AbortController;
+  want: () => void;
 }
 
 export interface PoolDeps {
-  make: (record: FunctionRecord, id: string, signal: AbortSignal) => Promise<Made>;
+  /** Makes one; until `wanted` resolves, nobody waits for it. */
+  make: (record: FunctionRecord, id: string, signal: AbortSignal, wanted?: Promise<void>) => Promise<Made>;
   now: () => number;
   log: { event(name: string, facts: Record<string, unknown>): void };
   /** Told of whatever changes what the pool holds. */
@@ -30,6 +35,8 @@ export interface PoolDeps {
 }
 
 const SIZE_GUESS_BYTES = 32 * 1024 * 1024;
+/** What answers sooner than this has nothing left to do of its start. */
+const QUICK_MS = 150;
 const RETRY_MS = { first: 1000, most: 60_000 };
 
 /** Instances of one function without a session. One that is handed out never comes back. */
@@ -79,11 +86,13 @@ export class Pool {
     if (ready) {
       this.#ready = this.#ready.filter((it) => it !== ready);
       const { id, instance, upstream } = ready;
+      ready.want();
       return { id, made: Promise.resolve({ instance, upstream }) };
     }
     const making = this.#making.values().find((it) => it.definition === definition);
     if (!making) return undefined;
     this.#making.delete(making);
+    making.want();
     signal.addEventListener("abort", () => making.stop.abort(), { once: true });
     return { id: making.id, made: making.made };
   }
@@ -93,11 +102,17 @@ export class Pool {
     const stop = new AbortController();
     const startedAt = this.#deps.now();
     const id = newInstanceId();
-    const made = this.#deps.make(record, id, stop.signal);
-    const making: Making = { id, definition: record.definition, stop, made };
+    const { promise: wanted, resolve: want } = Promise.withResolvers<void>();
+    const made = this.#deps.make(record, id, stop.signal, wanted);
+    const making: Making = { id, definition: record.definition, stop, made, want };
     this.#making.add(making);
+    const rest = async (it: Made) => {
+      const tookMs = this.#deps.now() - startedAt;
+      if (tookMs > QUICK_MS) await Promise.race([atRest(it.instance, tookMs).catch(() => undefined), wanted]);
+      return tookMs;
+    };
     void made.then(
-      (it) => this.#finished(making, it, this.#deps.now() - startedAt),
+      async (it) => this.#finished(making, it, await rest(it)),
       (error: unknown) => this.#failed(making, error),
     );
   }
@@ -130,7 +145,8 @@ export class Pool {
     this.demand.refilled(tookMs);
     // A session has it by now.
     if (!this.#making.delete(making)) return this.#deps.changed();
-    const ready = { id: making.id, definition: making.definition, readyAt: this.#deps.now(), instance, upstream };
+    const { id, definition, want } = making;
+    const ready = { id, definition, want, readyAt: this.#deps.now(), instance, upstream };
     this.#ready.push(ready);
     void instance.ended.then(({ reason }) => this.#lost(ready, reason));
     void instance.usage().then(
@@ -179,6 +195,19 @@ export class Pool {
   #leave(gone: Promise<void>): void {
     const leaving = gone.finally(() => this.#leaving.delete(leaving));
     this.#leaving.add(leaving);
+  }
+}
+
+/** How long an instance has to do next to nothing to be at rest. */
+const REST = { lookMs: 50, share: 0.1 };
+
+/** Waits until an instance has done what it begins with: one that answers may have much of its start before it. At most as long as given. */
+async function atRest(instance: Instance, mostMs: number): Promise<void> {
+  for (let spentMs = 0, cpuMs = 0; spentMs < mostMs; spentMs += REST.lookMs) {
+    const now = (await instance.usage()).cpuMs;
+    if (now - cpuMs < REST.lookMs * REST.share) return;
+    cpuMs = now;
+    await delay(REST.lookMs);
   }
 }
 

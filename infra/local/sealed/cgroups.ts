@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { type Controller, type Limits, oldSettings, unifiedSettings } from "./group-settings.ts";
+import { type Controller, type Limits, oldSettings, unifiedSettings, weights } from "./group-settings.ts";
 import { boundTogether, type Place, widenTables } from "./together.ts";
 import { type Freezer, openFreezer } from "./freezer.ts";
 import { turns } from "./turns.ts";
@@ -171,7 +171,18 @@ function createGroup(layout: Layout, missing: Cgroups["missing"], id: string, li
       if (!optional || existsSync(path)) writeFileSync(path, value);
     }
   }
+  if (limits.wanted && !missing.cpu) giveWay(layout, id, limits.cpu, limits.wanted);
   return group;
+}
+
+/** Who has an instance goes before one that is made for somebody who may come. */
+function giveWay(layout: Layout, id: string, cpu: number, wanted: Promise<void>): void {
+  const place = layout.place("cpu");
+  const { unwanted, wanted: full } = weights(cpu, place === layout.unified);
+  const weigh = ([file, value]: typeof full) => writeFileSync(join(place, layout.parent, id, file), value);
+  weigh(unwanted);
+  // By then it may be gone.
+  void wanted.then(() => attempt(() => weigh(full)));
 }
 
 function openGroup(layout: Layout, id: string): Group {

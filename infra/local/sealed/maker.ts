@@ -35,6 +35,8 @@ export interface InstanceSpec {
   memoryMiB: number;
   diskMiB: number;
   processes: number;
+  /** Until it resolves nobody waits for the instance, and those that somebody has go first; without, somebody does. */
+  wanted?: Promise<void> | undefined;
 }
 
 /** Why an instance is no more. `destroyed` is our own doing; the others happened to it. */
