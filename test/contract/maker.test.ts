@@ -28,6 +28,12 @@ function leftovers(dataDir: string) {
       .filter((line) => line.includes(dataDir)).length,
   };
 }
+/** An instance's part of the processors, beside others that want them too. */
+function weightOf(id: string): number {
+  const [path = ""] = globSync(`/sys/fs/cgroup/**/cleanroom-*/${id}/cpu.{weight,shares}`);
+  return Number(readFileSync(path, "utf8"));
+}
+
 /** The processes that make instances for this one. */
 function helpers() {
   return familyOf(process.pid).filter(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("maker/main.py"));
@@ -76,18 +82,14 @@ describe("the sealed maker", { skip }, () => {
   });
 
   test("one that nobody waits for yet weighs a twentieth, and all of it as soon as somebody does", async () => {
-    const weight = (id: string) => {
-      const [path = ""] = globSync(`/sys/fs/cgroup/**/cleanroom-*/${id}/cpu.{weight,shares}`);
-      return { file: path.split("/").at(-1), value: Number(readFileSync(path, "utf8")) };
-    };
     await using full = await box("full");
     const { promise: wanted, resolve: want } = Promise.withResolvers<void>();
     await using waits = await box("waits", SHELL, { wanted });
     assert.equal(await waits.run("echo it runs"), "it runs\n");
-    const whole = weight(full.instance.id);
-    assert.equal(weight("waits").value, Math.round(whole.value / 20));
+    const whole = weightOf(full.instance.id);
+    assert.equal(weightOf("waits"), Math.round(whole / 20));
     want();
-    await until("it has its whole weight", () => weight("waits").value === whole.value);
+    await until("it has its whole weight", () => weightOf("waits") === whole);
   });
 
   test("destroying twice is one destruction, and leaves nothing", async () => {

@@ -31,7 +31,7 @@ function poolOfOne() {
 
 test("an instance that answers is ready once it has done what it begins with", async () => {
   const { pool, rest, looks } = poolOfOne();
-  pool.fill(record);
+  pool.prepare(record);
   await until("it was looked at and worked", () => looks() >= 3);
   assert.deepEqual([pool.ready, pool.making], [0, 1]);
   rest();
@@ -41,7 +41,7 @@ test("an instance that answers is ready once it has done what it begins with", a
 
 test("who wants one that is not at rest yet is given it at once, and from then on it is wanted", async () => {
   const { pool, made, asked, looks } = poolOfOne();
-  pool.fill(record);
+  pool.prepare(record);
   await until("it was looked at and worked", () => looks() >= 2);
   const lease = pool.take(record.definition, new AbortController().signal);
   assert.equal(await lease?.made, made);

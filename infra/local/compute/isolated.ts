@@ -41,6 +41,7 @@ export async function startIsolated(spec: {
   if (!container) throw refusal("InvalidArgument", `The function ${record.name} has no image`);
   const { program, ...image } = await spec.image(definition);
   signal.throwIfAborted();
+  const profile = profileOf(definition.environmentVariables);
   const own = program === undefined ? [...(container.entrypoint ?? []), ...(container.command ?? [])] : [];
   const instance = await maker.make(
     {
@@ -54,12 +55,13 @@ export async function startIsolated(spec: {
         CLEANROOM_LISTEN_FD: "3",
         ...(program === undefined ? {} : { [IMAGE_VARIABLE]: program }),
       },
-      profile: profileOf(definition.environmentVariables),
+      profile,
       cpu: definition.cpu,
       memoryMiB: definition.memorySize,
       diskMiB: definition.diskSize,
       processes: limits.processesPerInstance,
-      wanted,
+      // A browser's start has the processors for as long as somebody's page takes; all else is made sooner than giving way costs.
+      wanted: profile === "browser" ? wanted : undefined,
     },
     signal,
   );

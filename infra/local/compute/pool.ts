@@ -98,7 +98,7 @@ export class Pool {
   }
 
   /** Begins one more. */
-  fill(record: FunctionRecord): void {
+  prepare(record: FunctionRecord): void {
     const stop = new AbortController();
     const startedAt = this.#deps.now();
     const id = newInstanceId();

@@ -141,7 +141,7 @@ export class Pools {
       pool.trim(most);
       const record = functions.find(pool.name);
       if (!record) continue;
-      for (; fillers > 0 && pool.held < most && pool.retryAt <= at; fillers--) pool.fill(record);
+      for (; fillers > 0 && pool.held < most && pool.retryAt <= at; fillers--) pool.prepare(record);
     }
     const deadlines = pools.flatMap((pool) => [pool.oldestAt + limits.preparedForMs, pool.retryAt > at ? pool.retryAt : Infinity]);
     return pools.length > 0 ? Math.min(at + LOOK_MS, ...deadlines) : Infinity;
