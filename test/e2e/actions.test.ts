@@ -180,6 +180,8 @@ test("errors of a page and requests that failed are told, with what they came to
   const page = await (await browser.newContext()).newPage();
   await logIn(page);
   await page.goto(`${SITE}/faults`);
+  // A page that is left takes along what had not come to its end.
+  await since(count, /missing failed: 404/);
   await page.goto("http://127.0.0.1:9/nothing").catch(() => undefined);
   const session = await page.context().newCDPSession(page);
   session.send("Page.crash").catch(() => undefined);

@@ -27,7 +27,10 @@ export async function openGate(changes: Partial<Gateway> = {}) {
     nonces: new NonceMemory(),
     turnstile: openTurnstile({ sandbox: { perSecond: 1000, atOnce: 100 }, streamPerSecond: 16 * 2 ** 20, controlPerSecond: 1000 }),
     recorders: openRecorders(core.platform),
-    witnesses: { join: () => ({ asked: () => {}, ready: () => undefined, leave: () => {} }), [Symbol.asyncDispose]: async () => {} },
+    witnesses: {
+      join: () => ({ asked: () => {}, ready: () => undefined, isWatched: () => false, leave: () => {} }),
+      [Symbol.asyncDispose]: async () => {},
+    },
     pages: { html: new Map(), assets: new Map() },
     isolation: await core.engine.isolation(),
     browserIsolation: await core.engine.isolation(),

@@ -20,7 +20,7 @@ interface Command {
 }
 
 /** A browser that a test holds in its hand: it answers everything, and tells what it is made to tell. */
-function observed(hand: "agent" | "person" = "agent") {
+function observed(hand: "agent" | "person" = "agent", isTold = false) {
   const [ours, theirs] = duplexPair();
   const heard: Command[] = [];
   const reader = new MessageReader({ masked: true, maxBytes: MAX_BYTES });
@@ -47,7 +47,15 @@ function observed(hand: "agent" | "person" = "agent") {
     now: () => performance.now(),
   });
   const channel = new Channel(ours, MAX_BYTES);
-  const observer = new Observer({ channel, notebook, script: "(report) => {}", hand: () => hand, now: () => performance.now() });
+  const told = () => isTold;
+  const observer = new Observer({
+    channel,
+    notebook,
+    script: "(report) => {}",
+    hand: () => hand,
+    isTold: told,
+    now: () => performance.now(),
+  });
   const over = observer.run();
   const opened = async () => {
     await until("it is asked for tabs", () => heard.some(({ method }) => method === "Target.setAutoAttach"));
@@ -102,6 +110,22 @@ test("what is done on a page is told in its order, each with a picture, as the a
   const pictured = written.filter(({ screenshot }) => screenshot);
   assert.equal(pictured.length, 6);
   assert.equal(written[3]?.url, "http://shop/elsewhere");
+  await close();
+});
+
+test("of who tells by themselves what they do in pages, only what came of it is told", async () => {
+  const { tell, opened, written, close, report } = observed("agent", true);
+  await opened();
+  tell("Page.frameNavigated", { frame: { id: "T1", url: "http://shop/login" } });
+  report({ kind: "input", role: "text field", name: "user", value: "clerk" });
+  report({});
+  tell("Page.frameNavigated", { frame: { id: "T1", url: "http://shop/orders" } });
+  tell("Page.loadEventFired", {});
+  await until("all is written", () => written.length === 3, 10_000);
+  assert.deepEqual(
+    written.map(({ by, summary }) => `${by}: ${summary}`),
+    ["page: Opened a tab", "page: Opened http://shop/login", "agent: Opened http://shop/orders"],
+  );
   await close();
 });
 

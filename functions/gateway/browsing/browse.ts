@@ -12,6 +12,7 @@ import { refuseWhileHeld } from "#core/control.ts";
 import { ownRow } from "#core/sandbox-rows.ts";
 import { requestSandbox } from "#core/sandboxes.ts";
 import type { Gateway } from "#gateway/gateway.ts";
+import type { Presence } from "#gateway/witness/witnesses.ts";
 import { type Devtools, openDevtools } from "./client.ts";
 import { hidden } from "./elements.ts";
 import { openPage, withNewPage } from "./own-page.ts";
@@ -58,21 +59,31 @@ export async function browse<T>(browsing: Browsing, which: Which, doing: Doing<T
   if (doing.acts || which.url !== undefined) await refuseWhileHeld(platform, project, sandboxId);
   const passing = new EventEmitter();
   gateway.turnstile.enter(project.id, sandboxId, passing);
+  let presence: Presence | undefined;
   let stage = "starting the browser";
   const time = AbortSignal.timeout(which.timeoutMs);
   const signal = AbortSignal.any([browsing.signal, time]);
   try {
     const bound = AbortSignal.timeout(which.timeoutMs + GRACE_MS);
-    using devtools = await within(signal, openDevtools(platform, project, sandboxId, { requestId, signal: bound }));
+    const asking = async (method: string) => {
+      await presence?.ready();
+      presence?.asked(method);
+    };
+    using devtools = await within(signal, openDevtools(platform, project, sandboxId, { requestId, signal: bound, asking }));
+    // A browser that does not run yet is not started by being watched.
+    presence = gateway.witnesses.join(project.id, sandboxId, { tells: true });
     const manner: Manner = { signal, stage: (doingNow) => (stage = doingNow), acceptsDialogs: doing.acceptsDialogs ?? false, opened };
     const answer = await onPage(browsing, devtools, which, manner, doing);
-    if (doing.action)
-      await recordAction(platform, { projectId: project.id, sandboxId, taskId: sandbox.taskId }, doing.action(answer.about, answer.done));
+    const action = doing.action?.(answer.about, answer.done);
+    // Where a page went is told by whoever watches, with a picture; all else that is done here is told here.
+    if (action && !(presence.isWatched() && action.kind === "navigate"))
+      await recordAction(platform, { projectId: project.id, sandboxId, taskId: sandbox.taskId }, action);
     return answer;
   } catch (error) {
     if (time.aborted && !(error instanceof Problem)) throw overdue(which, stage);
     throw error;
   } finally {
+    presence?.leave();
     passing.emit("close");
   }
 }

@@ -33,6 +33,9 @@ export interface Devtools extends Disposable {
   hear(listener: (happened: Happened) => void): () => void;
 }
 
+/** Told of a command before it is sent; what it answers is waited for. */
+export type Asking = (method: string) => Promise<void>;
+
 interface Waiting {
   method: string;
   resolve(result: unknown): void;
@@ -44,11 +47,11 @@ export async function openDevtools(
   platform: Platform,
   project: Pick<Project, "id">,
   sandboxId: string,
-  { requestId, signal }: { requestId: string; signal: AbortSignal },
+  { requestId, signal, asking }: { requestId: string; signal: AbortSignal; asking: Asking },
 ): Promise<Devtools> {
   const passage = { method: "GET", url: "/ws/automation", headers: socketHeaders(requestId), body: null };
   const { stream } = await connectSandbox(platform, project, sandboxId, passage, signal);
-  return speak(stream, signal);
+  return speak(stream, signal, asking);
 }
 
 /** The head of a WebSocket that the door opens itself. */
@@ -62,7 +65,7 @@ export function socketHeaders(requestId: string): Headers {
   });
 }
 
-function speak(stream: Duplex, signal: AbortSignal): Devtools {
+function speak(stream: Duplex, signal: AbortSignal, asking: Asking): Devtools {
   const reader = new MessageReader({ masked: false, maxBytes: LIMITS.pageAnswerBytes });
   const waiting = new Map<number, Waiting>();
   const listeners = new Set<(happened: Happened) => void>();
@@ -119,6 +122,7 @@ function speak(stream: Duplex, signal: AbortSignal): Devtools {
 
   return {
     async send(schema, method, params = {}, sessionId) {
+      await asking(method);
       if (over !== undefined) throw over;
       const id = (ids += 1);
       const answer = new Promise<unknown>((resolve, reject) => waiting.set(id, { method, resolve, reject }));

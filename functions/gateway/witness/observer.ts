@@ -43,6 +43,8 @@ export interface ObserverParts {
   script: string;
   /** Whose hand input is: the agent's, unless a person has control. */
   hand(): Actor;
+  /** Whether who drives the browser tells by themselves what they do in pages. */
+  isTold(): boolean;
   now(): number;
 }
 
@@ -209,6 +211,7 @@ export class Observer {
     const { trusted, exposed, more, kind } = report.data;
     const by = this.#parts.hand();
     if (trusted) tab.touch(by, exposed);
+    if (this.#parts.isTold()) return;
     if (more !== undefined) this.#parts.notebook.sampler.miss(kind, more);
     tab.note(deed(report.data, by), trusted ? "soon" : "none");
   }

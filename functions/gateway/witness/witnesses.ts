@@ -17,13 +17,15 @@ export interface Presence {
   asked(method: string): void;
   /** Waits until what they do would be seen, which is a moment at most; undefined when nothing is to be waited for. */
   ready(): Promise<void> | undefined;
+  /** Whether what they do is seen, and written down. */
+  isWatched(): boolean;
   leave(): void;
 }
 
 /** Who watches the browsers that are being driven through this door. Closing writes down what was seen so far. */
 export interface Witnesses extends AsyncDisposable {
-  /** Has a sandbox's browser watched for as long as somebody is there who drives it. */
-  join(projectId: string, sandboxId: string): Presence;
+  /** Has a sandbox's browser watched for as long as somebody is there who drives it. Who `tells` writes down by themselves what they do in pages. */
+  join(projectId: string, sandboxId: string, who?: { tells: boolean }): Presence;
 }
 
 const MESSAGE_BYTES = 512 * 1024;
@@ -39,6 +41,9 @@ const ANSWER_BYTES = 64 * 1024;
 
 interface Watched {
   clients: number;
+  /** Those of them who do not tell what they do, and until when what they did may still be heard of. */
+  silent: number;
+  silentUntilMs: number;
   /** Until when who drives waits for whoever watches to come. */
   waitUntilMs: number;
   observer: Observer | undefined;
@@ -61,7 +66,8 @@ export function openWitnesses(platform: Platform, script: string): Witnesses {
       await observe(platform, { projectId, sandboxId, watcher, script }, own).catch((error: unknown) =>
         platform.log.event("witness.failed", { sandboxId, projectId, error: String(error) }),
       );
-      own.waitUntilMs = 0;
+      // Who came while the watch before was on its way out waits for the next one.
+      own.waitUntilMs = own.dismissed && own.clients > 0 ? performance.now() + READY_MS : 0;
       // A connection of ours alone that broke is made anew; a browser that ended takes its clients along.
       if (own.clients > 0 && !own.dismissed) await moment(own.lost ? ENOUGH_MS : waitMs);
     }
@@ -69,11 +75,13 @@ export function openWitnesses(platform: Platform, script: string): Witnesses {
   }
 
   return {
-    join(projectId, sandboxId) {
+    join(projectId, sandboxId, { tells } = { tells: false }) {
       const key = `${projectId}/${sandboxId}`;
       const known = watched.get(key);
       const own = known ?? newWatched();
       own.clients += 1;
+      if (!tells) own.silent += 1;
+      if (own.dismissed) own.waitUntilMs = performance.now() + READY_MS;
       if (!known) {
         watched.set(key, own);
         own.over = watch(projectId, sandboxId, own);
@@ -82,10 +90,15 @@ export function openWitnesses(platform: Platform, script: string): Witnesses {
       return {
         asked: (method) => own.observer?.asked(method),
         ready: () => readyOf(own),
+        isWatched: () => own.observer !== undefined && !own.observer.isBeginning,
         leave() {
           if (!isHere) return;
           isHere = false;
           own.clients -= 1;
+          if (!tells) {
+            own.silent -= 1;
+            own.silentUntilMs = performance.now() + LINGER_MS;
+          }
           dismissSoon(own);
         },
       };
@@ -102,7 +115,8 @@ export function openWitnesses(platform: Platform, script: string): Witnesses {
 
 function newWatched(): Watched {
   const waitUntilMs = performance.now() + READY_MS;
-  return { clients: 0, waitUntilMs, observer: undefined, channel: undefined, dismissed: false, lost: false, over: Promise.resolve() };
+  const nobody = { clients: 0, silent: 0, silentUntilMs: 0 };
+  return { ...nobody, waitUntilMs, observer: undefined, channel: undefined, dismissed: false, lost: false, over: Promise.resolve() };
 }
 
 function readyOf(own: Watched): Promise<void> | undefined {
@@ -152,7 +166,8 @@ async function observe(platform: Platform, what: What, own: Watched): Promise<vo
     by = (await controlOf(platform, project, sandboxId).catch(() => undefined)) ? "person" : "agent";
   };
   const looking = setInterval(() => void look(), HAND_MS).unref();
-  const observer = new Observer({ channel, notebook, script, hand: () => by, now: () => platform.clock.now() });
+  const isTold = () => own.silent === 0 && performance.now() > own.silentUntilMs;
+  const observer = new Observer({ channel, notebook, script, hand: () => by, isTold, now: () => platform.clock.now() });
   own.observer = observer;
   own.channel = channel;
   dismissSoon(own);
