@@ -8,8 +8,8 @@ const BROWSERS_PREPARED = 2;
 
 type Size = Pick<Template, "cpu" | "memoryMiB" | "diskMiB">;
 
-/** The types that can be made, each with the size that a template has which names none. */
-export const SERVED: Readonly<Partial<Record<TemplateType, Size>>> = {
+/** The size that a template of a type has which names none. */
+const SIZES: Readonly<Record<TemplateType, Size>> = {
   CodeInterpreter: { cpu: 2, memoryMiB: 2048, diskMiB: 10_240 },
   Browser: { cpu: 2, memoryMiB: 2048, diskMiB: 10_240 },
   AllInOne: { cpu: 2, memoryMiB: 4096, diskMiB: 10_240 },
@@ -52,7 +52,7 @@ const SINCE = { createdAt: BUILT_IN_AT, updatedAt: BUILT_IN_AT };
 /** What a template of a type has unless it says otherwise. */
 export function defaultsOf(limits: Limits, type: TemplateType) {
   return {
-    ...(SERVED[type] ?? { cpu: 2, memoryMiB: 2048, diskMiB: 10_240 }),
+    ...SIZES[type],
     idleTimeoutMs: limits.idleDefaultMs,
     lifetimeMs: lifeDefaultMs(limits),
     network: { mode: "none" as const },

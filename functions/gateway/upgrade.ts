@@ -82,9 +82,11 @@ async function connect(
   const { project } = principal;
   const { sandboxId } = target;
   const isDisplay = isView(target.path);
-  const sandbox = isDevtools(target.path) ? await ownRow(gateway.platform, project, sandboxId) : undefined;
+  const isAutomation = isDevtools(target.path);
+  const sandbox = isAutomation || isDisplay ? await ownRow(platform, project, sandboxId) : undefined;
   // In an image of somebody's own the same path is somebody's own.
-  const devtools = sandbox !== undefined && BROWSER_TYPES.has(sandbox.value.type);
+  const hasBrowser = sandbox !== undefined && BROWSER_TYPES.has(sandbox.value.type);
+  const devtools = isAutomation && hasBrowser;
   if (isDisplay || devtools) {
     const release = await recordWhereAsked(gateway, principal, target);
     socket.once("close", () => release?.());
@@ -111,18 +113,13 @@ async function connect(
   platform.counts.count(source, { requests: 1 });
   socket.once("close", () => countWire(platform, source, socket));
   const filter = isDisplay ? viewFilter(openView(gateway, principal, sandboxId)) : undefined;
-  if (isDisplay && mayControl(principal) && (await hasBrowser(gateway, project, sandboxId))) {
+  if (isDisplay && mayControl(principal) && hasBrowser) {
     // What a person does in the browser is written down like what an agent does.
     const presence = gateway.witnesses.join(project.id, sandboxId);
     socket.once("close", () => presence.leave());
     if (socket.destroyed) presence.leave();
   }
   return { ...upgraded, flow, filter, isDevtools: devtools, opened: sandbox?.value.browserPages ?? [], project, sandboxId, connection };
-}
-
-/** In an image of somebody's own the same path is somebody's own. */
-async function hasBrowser({ platform }: Gateway, project: Pick<Project, "id">, sandboxId: string): Promise<boolean> {
-  return BROWSER_TYPES.has((await ownRow(platform, project, sandboxId)).value.type);
 }
 
 /** Tells the client that it is connected; false when it has left. */

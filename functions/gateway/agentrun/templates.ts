@@ -11,7 +11,6 @@ import { Problem } from "#contract/problem.ts";
 import type { Project } from "#contract/project.ts";
 import type { Isolation } from "#contract/sandbox.ts";
 import { ContainerInput, type Template, TemplateType, type UpdateTemplate } from "#contract/template.ts";
-import { SERVED } from "#core/built-in.ts";
 import type { Limits } from "#core/limits.ts";
 import { changeMcpSettings, type McpSettings, offeredTools, readMcpSettings } from "#core/mcp.ts";
 import type { Platform } from "#core/ports.ts";
@@ -224,11 +223,11 @@ function matches(template: Template, query: AgentrunTemplateQuery): boolean {
 }
 
 function servedType(type: string): TemplateType {
-  const served = TemplateType.options.filter((option) => SERVED[option]);
-  const found = served.find((option) => option === type);
-  if (found) return found;
-  const detail = `body.templateType: ${type} is not supported yet; the types served now are ${served.join(", ")}`;
-  throw new Problem("invalid_request", { detail, supported: served });
+  const found = TemplateType.safeParse(type);
+  if (found.success) return found.data;
+  const supported = TemplateType.options;
+  const detail = `body.templateType: ${type} is not supported; the types are ${supported.join(", ")}`;
+  throw new Problem("invalid_request", { detail, supported });
 }
 
 function hasEntries(list: unknown): boolean {
