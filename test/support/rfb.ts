@@ -131,9 +131,12 @@ function reader(socket: WebSocket): (size: number) => Promise<Buffer> {
   };
 }
 
-/** How many colours a screen shows, to be told from an empty one. */
-export function coloursOf({ pixels }: Frame): number {
-  const seen = new Set<number>();
-  for (let at = 0; at < pixels.length; at += 4) seen.add(pixels.readUInt32LE(at) & 0xffffff);
-  return seen.size;
+/** How many of a screen's points are of another colour than most of it. */
+export function drawnOn({ pixels }: Frame): number {
+  const seen = new Map<number, number>();
+  for (let at = 0; at < pixels.length; at += 4) {
+    const colour = pixels.readUInt32LE(at) & 0xffffff;
+    seen.set(colour, (seen.get(colour) ?? 0) + 1);
+  }
+  return pixels.length / 4 - Math.max(...seen.values());
 }
