@@ -1,5 +1,6 @@
+import * as z from "zod";
 import { Problem } from "#contract/problem.ts";
-import type { Models } from "#core/ports.ts";
+import type { Asking, Models, Tokens } from "#core/ports.ts";
 
 /** An OpenAI-compatible endpoint, with its version in the path, as `https://api.openai.com/v1`. */
 export interface Endpoint {
@@ -15,18 +16,18 @@ const ANSWER_BYTES = 32 * 1024 * 1024;
 export function openModels({ ask, embed }: { ask: Endpoint; embed: Endpoint }): Models {
   return {
     name: ask.model,
-    ask: ask.url === "" ? undefined : (prompt, signal) => complete(ask, prompt, signal),
-    embed: embed.url === "" ? undefined : (texts, signal) => embedAll(embed, texts, signal),
+    ask: ask.url === "" ? undefined : (prompt, asking) => complete(ask, prompt, asking),
+    embed: embed.url === "" ? undefined : (texts, asking) => embedAll(embed, texts, asking),
   };
 }
 
-async function complete(endpoint: Endpoint, { system, user }: { system: string; user: string }, signal?: AbortSignal): Promise<unknown> {
+async function complete(endpoint: Endpoint, { system, user }: { system: string; user: string }, asking: Asking): Promise<unknown> {
   const messages = [
     { role: "system", content: system },
     { role: "user", content: user },
   ];
   const body = { model: endpoint.model, messages, temperature: 0, response_format: { type: "json_object" } };
-  const answer = (await post(endpoint, "chat/completions", body, signal)) as { choices?: { message?: { content?: unknown } }[] } | null;
+  const answer = (await post(endpoint, "chat/completions", body, asking)) as { choices?: { message?: { content?: unknown } }[] } | null;
   const content = answer?.choices?.[0]?.message?.content;
   if (typeof content !== "string") throw failed("it answered without a message");
   try {
@@ -37,8 +38,8 @@ async function complete(endpoint: Endpoint, { system, user }: { system: string; 
   }
 }
 
-async function embedAll(endpoint: Endpoint, texts: readonly string[], signal?: AbortSignal): Promise<number[][]> {
-  const answer = (await post(endpoint, "embeddings", { model: endpoint.model, input: texts, encoding_format: "float" }, signal)) as {
+async function embedAll(endpoint: Endpoint, texts: readonly string[], asking: Asking): Promise<number[][]> {
+  const answer = (await post(endpoint, "embeddings", { model: endpoint.model, input: texts, encoding_format: "float" }, asking)) as {
     data?: { index?: number; embedding?: unknown }[];
   } | null;
   const data = answer?.data ?? [];
@@ -55,7 +56,7 @@ function unit(vector: readonly number[]): number[] {
   return vector.map((one) => one / length);
 }
 
-async function post(endpoint: Endpoint, path: string, body: object, signal?: AbortSignal): Promise<unknown> {
+async function post(endpoint: Endpoint, path: string, body: object, { signal, spent }: Asking): Promise<unknown> {
   const bounded = AbortSignal.any([AbortSignal.timeout(ANSWER_MS), ...(signal ? [signal] : [])]);
   const headers: Record<string, string> = {
     "content-type": "application/json",
@@ -71,11 +72,31 @@ async function post(endpoint: Endpoint, path: string, body: object, signal?: Abo
     });
     const text = await bodyOf(response);
     if (!response.ok) throw failed(`it answered ${response.status}`);
-    return JSON.parse(text) as unknown;
+    const answer = JSON.parse(text) as unknown;
+    spent(tokensOf(answer));
+    return answer;
   } catch (error) {
     if (error instanceof Problem || signal?.aborted) throw error;
     throw failed(error instanceof SyntaxError ? "it answered something else than JSON" : "it could not be reached in time", error);
   }
+}
+
+const Count = z.int().nonnegative().catch(0);
+const Counted = z.object({
+  usage: z.object({
+    prompt_tokens: Count,
+    completion_tokens: Count,
+    prompt_tokens_details: z.object({ cached_tokens: Count }).catch({ cached_tokens: 0 }),
+  }),
+});
+
+/** What an answer says that it took; nothing where it does not say. */
+function tokensOf(answer: unknown): Tokens {
+  const said = Counted.safeParse(answer);
+  if (!said.success) return { input: 0, cached: 0, output: 0 };
+  const { prompt_tokens: prompt, completion_tokens: output, prompt_tokens_details: details } = said.data.usage;
+  const cached = Math.min(prompt, details.cached_tokens);
+  return { input: prompt - cached, cached, output };
 }
 
 async function bodyOf(response: Response): Promise<string> {

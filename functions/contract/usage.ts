@@ -31,6 +31,11 @@ export const METERS = {
   artifact_bytes: { title: "artifacts kept", unit: "GiB", per: GIB },
   memory_events: { title: "memory events", unit: "event", per: 1 },
   memory_retrievals: { title: "memory searches", unit: "search", per: 1 },
+  /** Of the models that memory asks, as their endpoints count: those that were read anew, read again, and written. */
+  model_input_tokens: { title: "model tokens, read", unit: "token", per: 1 },
+  model_cached_tokens: { title: "model tokens, read again", unit: "token", per: 1 },
+  model_output_tokens: { title: "model tokens, written", unit: "token", per: 1 },
+  embedding_tokens: { title: "embedding tokens", unit: "token", per: 1 },
 } as const satisfies Record<string, { title: string; unit: string; per: number }>;
 
 export type Meter = keyof typeof METERS;

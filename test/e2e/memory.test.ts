@@ -3,6 +3,7 @@ import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { openDoor, newTenant, startDoor, type Tenant } from "#support/door.ts";
+import type { UsageReport } from "#contract/usage.ts";
 import { modelServer } from "#support/model-server.ts";
 import { until } from "#support/until.ts";
 
@@ -146,6 +147,7 @@ test(
       CLEANROOM_MODEL_KEY: "secret-key",
       CLEANROOM_EMBEDDING_URL: url,
       CLEANROOM_SWEEP_EVERY: "@every 1s",
+      CLEANROOM_USAGE_INTERVAL_S: "1",
       CLEANROOM_MIN_PREPARED: "0",
       CLEANROOM_MAX_PREPARED: "0",
     });
@@ -156,6 +158,13 @@ test(
     const [hit] = await find("Has she got a car?");
     assert.equal(hit?.record.text, "Ann drives an automobile");
     assert.ok(hit.why.some(({ kind }) => kind === "meaning"));
+    // What a model's endpoint says that it took is the project's to know, of each kind.
+    const tokens = async () => {
+      const report = await tenant.json<UsageReport>("GET", "/api/usage");
+      const used = new Map(report.items[0]?.lines.map(({ meter, quantity }) => [meter as string, quantity]));
+      return ["model_input_tokens", "model_cached_tokens", "model_output_tokens", "embedding_tokens"].map((meter) => used.get(meter) ?? 0);
+    };
+    await until("tokens are counted, each once", async () => String(await tokens()) === "100,20,30,2", 30_000);
     works = false;
     assert.equal((await post<{ code: string }>("/events", { session: "s1", events: [{ text: "lost" }] }, 502)).code, "model_failed");
     assert.equal((await get<{ items: object[] }>("/events")).items.length, 1);

@@ -42,7 +42,12 @@ export async function addEvents(
   requireModels(platform, place.collection);
   await makeRoom(place, 2 * given.events.length);
   const events = eventsOf(place, said);
-  const found = await extractorOf(place.collection).extract(platform, place.collection, events, signal);
+  const of = { projectId: owner.id, id: PROJECT_ITSELF };
+  const found = await extractorOf(place.collection).extract(platform.models, place.collection, events, {
+    signal,
+    spent: ({ input, cached, output }) =>
+      platform.counts.count(of, { model_input_tokens: input, model_cached_tokens: cached, model_output_tokens: output }),
+  });
   const records = found.map((one) => recordOf(place, one));
   const vectors = await vectorsFor(
     place,
@@ -53,7 +58,7 @@ export async function addEvents(
     const docs = await docsOf(place, events, records, vectors);
     try {
       await write(place, docs);
-      platform.counts.count({ projectId: owner.id, id: PROJECT_ITSELF }, { memory_events: events.length });
+      platform.counts.count(of, { memory_events: events.length });
       return { events, records };
     } catch (error) {
       if (!(error instanceof Problem) || error.code !== "conflict" || left === 0) throw error;

@@ -1,7 +1,7 @@
 import * as z from "zod";
 import type { Collection, MemoryEvent, RecordType } from "#contract/memory.ts";
 import { Problem } from "#contract/problem.ts";
-import type { Platform } from "#core/ports.ts";
+import type { Asking, Models } from "#core/ports.ts";
 
 /** What an extractor found: a text worth keeping, and which of the events it comes from. */
 export interface Found {
@@ -14,7 +14,7 @@ export interface Found {
 interface Extractor {
   name: string;
   version: string;
-  extract(platform: Platform, collection: Collection, events: readonly MemoryEvent[], signal?: AbortSignal): Promise<Found[]>;
+  extract(models: Models, collection: Collection, events: readonly MemoryEvent[], asking: Asking): Promise<Found[]>;
 }
 
 const FOUND_MOST = 50;
@@ -24,7 +24,7 @@ const FOUND_CHARS = 4000;
 const asGiven: Extractor = {
   name: "as_given",
   version: "1",
-  extract: async (_platform, _collection, events) =>
+  extract: async (_models, _collection, events) =>
     events.map((event) => ({ type: "text", text: event.text, confidence: 1, events: [event] })),
 };
 
@@ -51,8 +51,7 @@ const ABOUT = {
 const byModel: Extractor = {
   name: "model",
   version: "1",
-  async extract({ models }, { extraction }, events, signal) {
-    const ask = models.ask;
+  async extract({ ask }, { extraction }, events, asking) {
     if (!ask) throw new Problem("not_supported", { detail: "No model is configured that could extract memories" });
     const system = [
       "You read a numbered conversation and write down what is worth remembering of it, each memory as one sentence that stands alone,",
@@ -65,7 +64,7 @@ const byModel: Extractor = {
     const user = events
       .map(({ role, speaker, text, at }, line) => `${line + 1}. [${at}] ${JSON.stringify(speaker ?? role)}: ${JSON.stringify(text)}`)
       .join("\n");
-    const answer = Answer.safeParse(await ask({ system, user }, signal));
+    const answer = Answer.safeParse(await ask({ system, user }, asking));
     if (!answer.success) throw new Problem("model_failed", { detail: "The model answered JSON that lists no memories" });
     return answer.data.memories.flatMap(({ type, text, confidence, lines }) => {
       const kind = extraction.types.find((one) => one === type);

@@ -3,6 +3,7 @@ import { LIMITS } from "#contract/limits.ts";
 import type { AddRecord, Collection, MemoryFilter, MemoryRecord, Revision } from "#contract/memory.ts";
 import { Problem } from "#contract/problem.ts";
 import type { KeptDoc, Platform, SearchDoc } from "#core/ports.ts";
+import { PROJECT_ITSELF } from "#core/usage/counts.ts";
 import { type Owner, ownCollection, spaceOf } from "./collections.ts";
 import { filterOf, type KeptRecord, RECORD, recordDoc, rewritten, sha256 } from "./documents.ts";
 
@@ -158,14 +159,15 @@ export async function write(place: Place, docs: readonly (SearchDoc & { ifVersio
 
 /** One vector for each text where the collection wants them; none otherwise. */
 export async function vectorsFor(
-  { platform, collection }: Place,
+  { platform, owner, collection }: Place,
   texts: readonly string[],
   signal?: AbortSignal,
 ): Promise<(number[] | undefined)[]> {
   if (!collection.embeddings || texts.length === 0) return [];
   const embed = platform.models.embed;
   if (!embed) throw new Problem("not_supported", { detail: "No embedding model is configured any more" });
-  return embed(texts, signal);
+  const of = { projectId: owner.id, id: PROJECT_ITSELF };
+  return embed(texts, { signal, spent: ({ input, cached }) => platform.counts.count(of, { embedding_tokens: input + cached }) });
 }
 
 /** Forgets what has expired, in every space that has something that will: at most `limit` documents of each. */
