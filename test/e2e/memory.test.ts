@@ -161,8 +161,9 @@ test(
     // What a model's endpoint says that it took is the project's to know, of each kind.
     const tokens = async () => {
       const report = await tenant.json<UsageReport>("GET", "/api/usage");
-      const used = new Map(report.items[0]?.lines.map(({ meter, quantity }) => [meter as string, quantity]));
-      return ["model_input_tokens", "model_cached_tokens", "model_output_tokens", "embedding_tokens"].map((meter) => used.get(meter) ?? 0);
+      const used = new Map(report.items[0]?.lines.map(({ meter, quantity }) => [meter, quantity]));
+      const meters = ["model_input_tokens", "model_cached_tokens", "model_output_tokens", "embedding_tokens"] as const;
+      return meters.map((meter) => used.get(meter) ?? 0);
     };
     await until("tokens are counted, each once", async () => String(await tokens()) === "100,20,30,2", 30_000);
     works = false;
