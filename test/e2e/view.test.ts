@@ -33,7 +33,10 @@ test("the display is seen by any RFB client, by both of AgentRun's names and by 
   await using box = await makeBox(tenant);
   using first = await openRfb(viewUrl(box));
   assert.deepEqual([first.width, first.height, first.name], [1280, 800, "Cleanroom"]);
-  assert.equal(coloursOf(await first.frame()), 1, "an empty screen");
+  // In the middle is the pointer, which has a shape of many colours as soon as there is a window manager.
+  const { pixels, ...size } = await first.frame();
+  const above = pixels.subarray(0, 4 * size.width * (size.height / 4));
+  assert.equal(coloursOf({ ...size, pixels: above }), 1, "an empty screen");
   await box.command("exec xterm", { environment, background: true });
   using second = await openRfb(viewUrl(box, "livestream"));
   await until("both see the window", async () => coloursOf(await first.frame()) > 2 && coloursOf(await second.frame()) > 2, SLOW_MS);
