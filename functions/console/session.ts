@@ -1,3 +1,4 @@
+import type { SeenAction } from "#contract/action.ts";
 import type { Control } from "#contract/control.ts";
 import type { PageSession } from "#contract/ticket.ts";
 
@@ -21,6 +22,8 @@ export interface Session {
   ticket(): Promise<string>;
   /** Who has control of the sandbox's screen, after it was taken or given back where that is asked for. */
   control(turn: "read" | "take" | "give"): Promise<Control>;
+  /** The newest of what was done in the sandbox, newest first. */
+  actions(limit: number): Promise<SeenAction[]>;
 }
 
 const KEY = `session:${location.pathname}`;
@@ -56,6 +59,8 @@ export async function openSession(): Promise<Session> {
       return ready ?? (await renew(sessionStorage.getItem(KEY) ?? "")).ticket;
     },
     control: (turn) => post<Control>("/api/page/control", { session: sessionStorage.getItem(KEY) ?? "", turn }),
+    actions: async (limit) =>
+      (await post<{ items: SeenAction[] }>("/api/page/actions", { session: sessionStorage.getItem(KEY) ?? "", limit })).items,
   };
 }
 

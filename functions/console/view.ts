@@ -1,6 +1,7 @@
 import "./view.css";
 import RFB from "@novnc/novnc";
 import type { Control } from "#contract/control.ts";
+import { showActions } from "./actions.ts";
 import { openSession, Refusal, type Session } from "./session.ts";
 import { element, RETRY_MS, show } from "./state.ts";
 
@@ -100,6 +101,7 @@ async function main(): Promise<void> {
     element("take").addEventListener("click", () => void turn(session, "take"));
     element("give").addEventListener("click", () => void turn(session, "give"));
     setInterval(() => void look(session), LOOK_MS);
+    showActions(session, () => view && !view.viewOnly && view.focus());
     await connect(session);
   } catch (error) {
     refuseOrRetry(undefined, error);

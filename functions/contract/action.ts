@@ -93,6 +93,27 @@ export const listActions = operation({
   errors: ["sandbox_not_found", "invalid_request"],
 });
 
+/** What one who looks at a sandbox's screen sees of an action beside it. */
+export const SeenAction = Action.pick({ id: true, kind: true, at: true, by: true, summary: true });
+export type SeenAction = z.output<typeof SeenAction>;
+
+/** What the page of a view asks with the session that it has instead of a credential. */
+export const ActionsFromPage = z.strictObject({
+  session: z.string().max(512),
+  limit: z.int().min(1).max(LIMITS.pageMax).default(LIMITS.pageDefault),
+});
+
+export const actionsFromPage = operation({
+  id: "actionsFromPage",
+  method: "post",
+  path: "/api/page/actions",
+  summary: "For the page of a view: the newest of what was done in its sandbox",
+  body: ActionsFromPage,
+  status: 200,
+  returns: z.object({ items: z.array(SeenAction) }),
+  errors: ["ticket_not_valid", "invalid_request", "forbidden"],
+});
+
 export const getActionScreenshot = operation({
   id: "getActionScreenshot",
   method: "get",

@@ -8,7 +8,7 @@ import { VERSION } from "./version.ts";
 
 type Json = Record<string, unknown>;
 
-const PUBLIC = new Set(["getHealth", "downloadArtifact", "sendUploadPart", "openPage", "renewPage"]);
+const PUBLIC = new Set(["getHealth", "downloadArtifact", "sendUploadPart", "openPage", "renewPage", "controlFromPage", "actionsFromPage"]);
 const SECURITY = {
   bearer: { type: "http", scheme: "bearer", description: "`Authorization: Bearer <apiKey>`" },
   apiKey: { type: "apiKey", in: "header", name: "X-API-KEY" },

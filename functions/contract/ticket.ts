@@ -12,7 +12,7 @@ export const TicketPurpose = z
   );
 export type TicketPurpose = z.output<typeof TicketPurpose>;
 
-/** `once` is gone with its first use, `many` is good until it expires, a `page` only gets its page new tickets. */
+/** `once` is gone with its first use, `many` is good until it expires, a `page` gets its page new tickets and what it shows beside them. */
 export const TicketUses = z.enum(["once", "many", "page"]);
 export type TicketUses = z.output<typeof TicketUses>;
 
@@ -87,7 +87,7 @@ export const openPage = operation({
   id: "openPage",
   method: "post",
   path: "/api/page/open",
-  summary: "Use up a page's ticket for a session that gets it tickets for its WebSocket, and for nothing else",
+  summary: "Use up a page's ticket for a session that gets it tickets for its WebSocket and, for a view, who has control and what was done",
   body: z.strictObject({ ticket: z.string().max(512) }),
   status: 200,
   returns: PageSession,

@@ -93,8 +93,10 @@ export async function listActions(
   };
   const items: Action[] = [];
   let cursor = query.after === undefined ? undefined : `${key}/${query.after}`;
+  // Without a filter one row more than are wanted says whether there are others.
+  const limit = query.kind === undefined ? Math.min(PAGE, query.limit + 1) : PAGE;
   for (let pages = 0; pages < PAGES_READ; pages += 1) {
-    const page = { limit: PAGE, descending: true, ...(cursor === undefined ? {} : { after: cursor }) };
+    const page = { limit, descending: true, ...(cursor === undefined ? {} : { after: cursor }) };
     const rows = await platform.tables.range<ActionRow>(ACTIONS, `${key}/`, page);
     for (const row of rows) {
       const wanted = query.kind === undefined || row.value.action.kind === query.kind;
@@ -102,7 +104,7 @@ export async function listActions(
       if (wanted) items.push(row.value.action);
       cursor = row.key;
     }
-    if (rows.length < PAGE) return { items, ...head };
+    if (rows.length < limit) return { items, ...head };
   }
   return { items, ...(cursor === undefined ? {} : { next: idOf(cursor) }), ...head };
 }

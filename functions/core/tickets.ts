@@ -109,7 +109,7 @@ export async function usePortTicket(
   return { principal: await principalOf(platform, value), sandboxId: value.sandboxId, number };
 }
 
-/** Turns a page's ticket into the session of that page, which renews its tickets and is good for nothing else. */
+/** Turns a page's ticket into the session of that page, which renews its tickets and asks what its page shows; it is good for nothing else. */
 export async function openPage(platform: Platform, text: string): Promise<PageSession> {
   const row = await findTicket(platform, text, ["once"]);
   const { projectId, sandboxId, purpose } = row.value;

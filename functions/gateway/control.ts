@@ -47,7 +47,8 @@ async function fromPage({ gateway: { platform } }: App, { session, turn, name }:
   return told(await core.takeControl(platform, page.project, sandboxId, taker, held), page);
 }
 
-function sandboxOf({ scope }: Principal): string {
+/** The sandbox that a page was opened for. */
+export function sandboxOf({ scope }: Principal): string {
   if (!scope || !("sandboxId" in scope)) throw new Problem("ticket_not_valid");
   return scope.sandboxId;
 }

@@ -17,6 +17,9 @@ const ENVIRONMENT = {
   LC_ALL: "C.UTF-8",
   DEBIAN_FRONTEND: "noninteractive",
 };
+/** The day of the suite's release, which is before that of any of its packages. */
+const SUITE_AT = "2023-06-10T00:00:00Z";
+const FONTS = ["/usr/share/fonts", "/usr/local/share/fonts"];
 
 /** The name of the root that this recipe makes: the same recipe, builder and Node are the same root. */
 export async function rootVersion(projectDir) {
@@ -175,10 +178,21 @@ async function finish(root, projectDir) {
   await appendFile(join(root, "etc/group"), "user:x:1000:\n");
   await cp(join(root, "etc/skel"), join(root, "home/user"), { recursive: true });
   inside(root, ["chown", "-R", "1000:1000", "/home/user"]);
-  // The first import of pyplot writes a list of fonts; with it in the root no sandbox waits for that.
+  dateFonts(root);
+  // The first import of pyplot writes a list of fonts, in the order of hashes; with it in the root no sandbox waits for that.
   const warm = "import matplotlib.pyplot, pandas, scipy.stats, scipy.optimize, openpyxl, PIL.Image";
-  inside(root, ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "env", "HOME=/home/user", "python3", "-c", warm]);
+  const asUser = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "env", "HOME=/home/user", "PYTHONHASHSEED=0"];
+  inside(root, [...asUser, "python3", "-c", warm]);
   for (const folder of ["run", "tmp", "var/log", "var/cache/apt", "var/lib/apt/lists", "root"]) await empty(join(root, folder));
+}
+
+/**
+ * The lists of fonts say of what moment each folder was, and hold as long as it is of that moment. So folders get one that
+ * is the same in every build, and that an image of the root keeps.
+ */
+function dateFonts(root) {
+  inside(root, ["find", ...FONTS, "-type", "d", "-exec", "touch", `--date=${SUITE_AT}`, "{}", "+"]);
+  inside(root, ["fc-cache", "--force", "--system-only"]);
 }
 
 function inside(root, command) {

@@ -161,6 +161,47 @@ proves(
   },
 );
 
+proves(
+  "V8",
+  "a page's session reads the action log of its own sandbox and nothing else of it, and no ticket or token does",
+  async (range) => {
+    const { door, tenant, sandboxId } = range;
+    const other = await range.neighbour();
+    await tenant.json("POST", `/api/sandboxes/${sandboxId}/control`, { name: "Ada" });
+    await tenant.json("POST", `/api/sandboxes/${other.sandboxId}/control`, { name: "Bob" });
+    const ask = async (body: object, headers = {}) => {
+      const answer = await fetch(`${door.origin}/api/page/actions`, { method: "POST", body: JSON.stringify(body), headers });
+      return { status: answer.status, text: await answer.text() };
+    };
+    const session = await openPageSession(range, await ticketFor(range, "view:watch"));
+    const own = await ask({ session });
+    assert.equal(own.status, 200);
+    assert.match(own.text, /Ada/);
+    assert.doesNotMatch(own.text, /Bob/);
+    for (const more of [{ sandboxId: other.sandboxId }, { after: "0" }, { limit: 1e6 }, { kind: "click" }])
+      assert.equal((await ask({ session, ...more })).status, 400, JSON.stringify(more));
+    // What another sandbox or project is called by does not turn one's session into theirs.
+    const [head = "", of, id, secret] = session.split(".");
+    assert.equal(of, sandboxId, "the control: a session names its sandbox");
+    const { projectId } = await range.stranger();
+    const forged = [[head, other.sandboxId, id, secret].join("."), [`crk_${projectId}`, sandboxId, id, secret].join(".")];
+    const ticket = await ticketFor(range, "view:watch");
+    const terminal = await openPageSession(range, await ticketFor(range, "terminal"));
+    for (const wrong of [...forged, ticket, terminal, tenant.key.apiKey, "", "crk_"])
+      assert.equal((await ask({ session: wrong })).status, 403, wrong);
+    assert.equal((await ask({ session: "" }, { authorization: `Bearer ${tenant.key.apiKey}` })).status, 403, "nor does a key beside it");
+    // It reads, and only here: the log's own routes, its pictures and the sandbox stay closed to it.
+    for (const path of ["/actions", "/actions/01ARZ3NDEKTSV4RRFFQ69G5FAV/screenshot", "/control", ""])
+      for (const query of [`?session=${session}`, `?ticket=${ticket}`, `?Authorization=${session}`]) {
+        const url = `${door.origin}/api/sandboxes/${sandboxId}${path}${query}`;
+        assert.equal((await fetch(url, { headers: { authorization: `Bearer ${session}` } })).status, 401, url);
+      }
+    const revoked = session.split(".")[2];
+    assert.equal((await tenant.send("DELETE", `/api/sandboxes/${sandboxId}/tickets/${revoked}`)).status, 204);
+    assert.equal((await ask({ session })).status, 403, "a session that was revoked");
+  },
+);
+
 async function openPageSession({ door }: Range, ticket: string): Promise<string> {
   const answer = await fetch(`${door.origin}/api/page/open`, { method: "POST", body: JSON.stringify({ ticket }) });
   assert.equal(answer.status, 200);

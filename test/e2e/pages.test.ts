@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import type { SeenAction } from "#contract/action.ts";
 import type { Control } from "#contract/control.ts";
 import { makeBox } from "#support/box.ts";
 import { newTenant, openDoor } from "#support/door.ts";
@@ -80,6 +81,32 @@ test("the page of a view takes control and gives it back, as the ticket that ope
   assert.equal((await control(watching.session, "read")).holder?.since, holder.since);
   await control(controlling.session, "give");
   assert.deepEqual(await tenant.json("GET", `/api/sandboxes/${box.id}/control`), { held: false });
+});
+
+test("the page of a view is told what was done in its sandbox, and a terminal's is not", { timeout: 60_000 }, async () => {
+  const tenant = await newTenant(door);
+  await using box = await makeBox(tenant);
+  await using other = await makeBox(tenant);
+  const openPage = async (purpose: string, { id } = box) => {
+    const { ticket } = await tenant.json<{ ticket: string }>("POST", `/api/sandboxes/${id}/tickets`, { purpose }, 201);
+    return (await ask<{ session: string }>("open", { ticket })).session;
+  };
+  await tenant.json("POST", `/api/sandboxes/${box.id}/control`, { name: "Ada" });
+  await tenant.json("DELETE", `/api/sandboxes/${box.id}/control`);
+  for (const purpose of ["view:watch", "view:control"]) {
+    const session = await openPage(purpose);
+    const { items } = await ask<{ items: SeenAction[] }>("actions", { session });
+    assert.deepEqual(
+      items.map(({ kind, by }) => `${by} ${kind}`),
+      ["person control", "person control"],
+    );
+    assert.match(items[1]?.summary ?? "", /Ada/);
+    assert.deepEqual(Object.keys(items[0] ?? {}).toSorted(), ["at", "by", "id", "kind", "summary"]);
+    assert.deepEqual(await ask("actions", { session, limit: 1 }), { items: items.slice(0, 1) });
+    for (const limit of [0, 201, "20"]) await assert.rejects(ask("actions", { session, limit }), /400/);
+  }
+  assert.deepEqual(await ask("actions", { session: await openPage("view:watch", other) }), { items: [] });
+  await assert.rejects(ask("actions", { session: await openPage("terminal") }), /403.*forbidden/);
 });
 
 const control = (session: string, turn: string) => ask<Control>("control", { session, turn });

@@ -26,8 +26,9 @@ const control = async (box: Box) => Control.parse(await tenant.json("GET", `/api
 async function openNotebook(box: Box): Promise<void> {
   await box.inside("PUT", "/display", {});
   await box.command("exec xterm -e sh -c 'cat > /tmp/typed'", { environment, background: true });
-  const shown = async () =>
-    (await box.command("xdotool search --class xterm && xdotool getwindowfocus", { environment })).result?.exitCode === 0;
+  // What is typed before the window has the focus is nobody's.
+  const focused = 'xdotool search --class xterm | grep -qx "$(xdotool getwindowfocus)" && test -e /tmp/typed';
+  const shown = async () => (await box.command(focused, { environment })).result?.exitCode === 0;
   await until("a window takes what is typed", shown, SLOW_MS);
 }
 

@@ -51,6 +51,11 @@ test("a person sees what an agent's browser shows, takes control, clicks, and gi
   await until("the view shows the agent's page", async () => (await middleOf(view)) === BLUE, SLOW_MS);
   assert.match((await view.textContent("#holder")) ?? "", /agent is in control/);
 
+  await page.evaluate(`console.error('<img src=x onerror="document.title=1">')`);
+  const log = async () => (await view.locator("#actions").textContent()) ?? "";
+  await until("what the page said is told as text", async () => (await log()).includes('<img src=x onerror="document.title=1">'), SLOW_MS);
+  assert.equal(await view.locator("#log img").count(), 0);
+
   await view.click("#take");
   await until("who has control is told", async () => (await view.textContent("#holder"))?.startsWith("You have control") ?? false, SLOW_MS);
   assert.equal((await control()).held, true);
@@ -65,6 +70,11 @@ test("a person sees what an agent's browser shows, takes control, clicks, and gi
   await until("and is seen", async () => (await middleOf(view)) === RED, SLOW_MS);
   assert.equal(acted, false, "the agent's click waits");
   assert.equal((await control()).held, true);
+
+  await until("and stands in the log beside the screen", async () => /Person.*control/.test(await log()), SLOW_MS);
+  await view.click("#show-log");
+  assert.equal(await view.locator("#log").isVisible(), false, "who wants the whole width has it");
+  await view.click("#show-log");
 
   await view.click("#give");
   await waiting;

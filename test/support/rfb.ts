@@ -1,5 +1,9 @@
 import { EventEmitter, once } from "node:events";
 
+/** Encodings of RFB: pixels as they are, and packed by zlib. */
+const RAW = 0;
+const ZRLE = 16;
+
 /** A screen as a viewer sees it: four bytes a pixel, blue first. */
 export interface Frame {
   width: number;
@@ -14,6 +18,8 @@ export interface RfbClient extends Disposable {
   name: string;
   /** Asks for the whole screen and waits for it. */
   frame(): Promise<Frame>;
+  /** The same as people's viewers ask for it, packed by the display; nothing of it is unpacked. Answers its size. */
+  packedFrame(): Promise<number>;
   key(keysym: number, down?: boolean): void;
   /** Types text key by key. */
   type(text: string): void;
@@ -42,8 +48,6 @@ export async function openRfb(url: string): Promise<RfbClient> {
   const init = await read(24);
   const [width, height] = [init.readUInt16BE(0), init.readUInt16BE(2)];
   const name = (await read(init.readUInt32BE(20))).toString();
-  // The raw encoding alone, in the display's own format.
-  send(Buffer.from([2, 0, 0, 1, 0, 0, 0, 0]));
   const key = (keysym: number, down?: boolean) => {
     for (const one of down === undefined ? [1, 0] : [down ? 1 : 0]) {
       const message = Buffer.from([4, one, 0, 0, 0, 0, 0, 0]);
@@ -72,7 +76,21 @@ export async function openRfb(url: string): Promise<RfbClient> {
       head.writeUInt32BE(Buffer.byteLength(text, "latin1"), 4);
       send(Buffer.concat([head, Buffer.from(text, "latin1")]));
     },
-    frame: () => readFrame({ width, height, send, read }),
+    async frame() {
+      const pixels = Buffer.alloc(width * height * 4);
+      await readFrame({ width, height, send, read }, RAW, async ([x, y, w, h]) => {
+        const part = await read(w * h * 4);
+        for (let row = 0; row < h; row += 1) part.copy(pixels, ((y + row) * width + x) * 4, row * w * 4, (row + 1) * w * 4);
+      });
+      return { width, height, pixels };
+    },
+    async packedFrame() {
+      let bytes = 0;
+      await readFrame({ width, height, send, read }, ZRLE, async () => {
+        bytes += (await read((await read(4)).readUInt32BE(0))).length;
+      });
+      return bytes;
+    },
     [Symbol.dispose]: () => socket.close(),
   };
 }
@@ -84,12 +102,15 @@ interface Talk {
   read(size: number): Promise<Buffer>;
 }
 
-async function readFrame({ width, height, send, read }: Talk): Promise<Frame> {
+type Rectangle = [x: number, y: number, width: number, height: number];
+
+/** Asks for the whole screen in one encoding, in the display's own format, and has each part of it taken as that has it. */
+async function readFrame({ width, height, send, read }: Talk, encoding: number, take: (part: Rectangle) => Promise<void>): Promise<void> {
+  send(Buffer.from([2, 0, 0, 1, 0, 0, 0, encoding]));
   const ask = Buffer.from([3, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
   ask.writeUInt16BE(width, 6);
   ask.writeUInt16BE(height, 8);
   send(ask);
-  const pixels = Buffer.alloc(width * height * 4);
   for (let seen = 0; seen < width * height;) {
     const kind = (await read(1)).readUInt8(0);
     if (kind === 2) continue;
@@ -99,14 +120,13 @@ async function readFrame({ width, height, send, read }: Talk): Promise<Frame> {
     }
     if (kind !== 0) throw new Error(`The display says ${kind}`);
     for (let rest = (await read(3)).readUInt16BE(1); rest > 0; rest -= 1) {
-      const rect = await read(12);
-      const [x, y, w, h] = [rect.readUInt16BE(0), rect.readUInt16BE(2), rect.readUInt16BE(4), rect.readUInt16BE(6)];
-      const part = await read(w * h * 4);
-      for (let row = 0; row < h; row += 1) part.copy(pixels, ((y + row) * width + x) * 4, row * w * 4, (row + 1) * w * 4);
-      seen += w * h;
+      const head = await read(12);
+      if (head.readInt32BE(8) !== encoding) throw new Error(`The display encodes by ${head.readInt32BE(8)}`);
+      const part: Rectangle = [head.readUInt16BE(0), head.readUInt16BE(2), head.readUInt16BE(4), head.readUInt16BE(6)];
+      await take(part);
+      seen += part[2] * part[3];
     }
   }
-  return { width, height, pixels };
 }
 
 function reader(socket: WebSocket): (size: number) => Promise<Buffer> {
