@@ -130,7 +130,7 @@ function watch(report: Report): void {
     else if (!(event.isTrusted && isTyped(element))) say(element, "input", event.isTrusted, valueOf(element));
   });
   listen("focusout", (_event, element) => flush(editableOf(element)));
-  addEventListener("pagehide", flushAll, { capture: true });
+  stay("pagehide", flushAll);
 }
 
 /** Calls for the element that an event is really for, also inside of a component. */
@@ -144,7 +144,17 @@ function heard(event: Event, act: (element: Element) => void): void {
 }
 
 function listen(type: string, act: (event: Event, element: Element) => void): void {
-  addEventListener(type, (event) => heard(event, (element) => act(event, element)), { capture: true, passive: true });
+  stay(type, (event) => heard(event, (element) => act(event, element)));
+}
+
+/**
+ * Listens for as long as the frame is there. A document that is opened anew, by a page or by a client that sets its
+ * content, drops whoever listens, in every world: they are put back as soon as it has its first element again.
+ */
+function stay(type: string, listener: (event: Event) => void): void {
+  const add = () => addEventListener(type, listener, { capture: true, passive: true });
+  add();
+  new MutationObserver(add).observe(document, { childList: true });
 }
 
 function isTyped(element: Element): boolean {

@@ -174,6 +174,25 @@ test("actions have a small picture of what they came to, which any program can r
   await page.close();
 });
 
+test("a page that was there before, and one that is written anew by a client or by itself, is watched like any other", LIMIT, async () => {
+  await using fresh = await makeBox(tenant, { template: "browser" });
+  const browser = await chromium.connectOverCDP(`${door.origin}/k/${tenant.key.apiKey}/sandboxes/${fresh.id}`, WAIT);
+  const page = browser.contexts()[0]?.pages()[0] ?? assert.fail("it has no page");
+  await page.setContent("<button>Set</button>");
+  await page.click("button");
+  const rewritten = `<script>addEventListener("load", () => { document.open(); document.write("<button>Rewritten</button>"); document.close(); })</script>`;
+  await page.goto(`data:text/html,${encodeURIComponent(rewritten)}`);
+  await page.click("text=Rewritten");
+  const log = async () => ActionLog.parse(await tenant.json("GET", `/api/sandboxes/${fresh.id}/actions`)).items;
+  for (const said of ['Clicked the button "Set"', 'Clicked the button "Rewritten"'])
+    await until(
+      `the log says ${said}`,
+      async () => (await log()).some(({ by, summary }) => by === "agent" && summary === said),
+      WAIT.timeout,
+    );
+  await browser.close();
+});
+
 test("errors of a page and requests that failed are told, with what they came to", LIMIT, async () => {
   const count = (await told()).length;
   await using browser = await playwright();

@@ -83,10 +83,11 @@ export class Tab {
     const { binding, world, source } = script;
     await Promise.allSettled([
       channel.send("Page.enable", {}, sessionId),
+      // A page that is there has its script begin at once, which takes what it reports with as it finds it.
+      channel.send("Runtime.enable", {}, sessionId),
       channel.send("Runtime.addBinding", { name: binding, executionContextName: world }, sessionId),
       channel.send("Page.addScriptToEvaluateOnNewDocument", { source, worldName: world, runImmediately: true }, sessionId),
       channel.send("Log.enable", {}, sessionId),
-      channel.send("Runtime.enable", {}, sessionId),
     ]);
   }
 
