@@ -6,12 +6,15 @@ import type { Principal } from "#core/projects.ts";
 import { type Arrival, arrivalOf, arrivalOfRequest } from "./arrival.ts";
 import { audited, auditRefusal } from "./audited.ts";
 import { authenticate, requireProject } from "./auth.ts";
+import { bodyOf } from "./bodies.ts";
 import type { App, Bindings } from "./gateway.ts";
 
 /** What a handler gets: the request's parts, parsed; who sent it; and the request itself for what is streamed. */
 export interface Call<O extends Operation> extends Input<O> {
   principal: Principal;
   request: Request;
+  /** The body of an operation that parses none. */
+  stream: () => ReadableStream<Uint8Array>;
   requestId: string;
   signal: AbortSignal;
   /** Who is behind it, for what the core writes down. */
@@ -37,6 +40,7 @@ export function mount<O extends Operation>(app: App, op: O) {
       ...(await readInput(op, request === c.req.raw ? unread(op, c) : request, c.req.param())),
       principal,
       request,
+      stream: () => (request === c.req.raw ? streamOf(c) : (request.body ?? nothing())),
       requestId: c.get("requestId"),
       signal: c.req.raw.signal,
       caller: callerOf(arrival, principal, c.get("requestId")),
@@ -62,7 +66,13 @@ export function mount<O extends Operation>(app: App, op: O) {
     toAnyone(handler: Handler<Omit<Call<O>, "principal" | "caller">>): void {
       routed(async (c) => {
         const request = c.req.raw;
-        const call = { ...(await readInput(op, request, c.req.param())), request, requestId: c.get("requestId"), signal: request.signal };
+        const call = {
+          ...(await readInput(op, request, c.req.param())),
+          request,
+          stream: () => streamOf(c),
+          requestId: c.get("requestId"),
+          signal: request.signal,
+        };
         return answerOf(op, await handler(call));
       });
     },
@@ -92,6 +102,15 @@ function unread(op: Operation, c: Context<Bindings>): Incoming {
   const { incoming } = c.env ?? {};
   if (!op.body || !incoming) return raw;
   return { url: raw.url, headers: raw.headers, body: incoming.iterator({ destroyOnReturn: false }) };
+}
+
+function streamOf(c: Context<Bindings>): ReadableStream<Uint8Array> {
+  const { incoming } = c.env ?? {};
+  return incoming ? bodyOf(incoming) : (c.req.raw.body ?? nothing());
+}
+
+function nothing(): ReadableStream<Uint8Array> {
+  return new Blob([]).stream();
 }
 
 function answerOf(op: Operation, answer: Answer): Response {

@@ -40,9 +40,9 @@ try {
   while ((await sumHours(platform, project.id, 24 * DAYS, 24 * DAYS)) > 0);
   const sums = Math.round(performance.now() - summedMs);
   const [from, to] = [new Date(BEGIN_MS).toISOString(), new Date(END_MS).toISOString()];
-  const asked = (groupBy: string, targetMs?: number) => {
-    const query = UsageQuery.parse({ from, to, groupBy });
-    const name = `${ROWS.toLocaleString("en")} rows by ${groupBy}`;
+  const asked = (groupBy: string, targetMs?: number, page: { what: string; after?: string } = { what: "" }) => {
+    const query = UsageQuery.parse({ from, to, groupBy, ...(page.after === undefined ? {} : { after: page.after }) });
+    const name = `${ROWS.toLocaleString("en")} rows by ${groupBy}${page.what}`;
     return sample(name, RUNS, () => reportUsage(platform, project, query)).then((figure) => ({
       ...figure,
       ...(targetMs === undefined ? {} : { targetMs }),
@@ -53,7 +53,13 @@ try {
     await asked("agent,template", 100),
     await asked("day", 100),
     await asked("agent,template,day", 100),
-    await asked("task"),
+    await asked("task", 100),
+    await asked("task", 100, {
+      what: ", a page in the middle",
+      after: Buffer.from(taskName(ROWS / SANDBOX_ROWS / 2)).toString("base64url"),
+    }),
+    await asked("task,day", 100),
+    await asked("agent,task"),
   ];
   const rows = summary(figures);
   console.log(JSON.stringify({ rows: ROWS, sumsOfAllHoursMs: sums, figures: rows }, undefined, 2));
@@ -72,7 +78,7 @@ function fill(path: string): void {
     const sandbox = Math.floor(at / SANDBOX_ROWS);
     const startMs = BEGIN_MS + Math.floor((sandbox / (ROWS / SANDBOX_ROWS)) * (END_MS - BEGIN_MS - HOUR_MS));
     const toMs = startMs + ((at % SANDBOX_ROWS) + 1) * 60_000;
-    const id = `01K5ZV9QJ4T5N2W0D7${String(sandbox).padStart(8, "0")}`;
+    const id = taskName(sandbox);
     const used = {
       cpu_allocated: 120_000_000,
       cpu_used: 8_000_000 + at,
@@ -98,4 +104,8 @@ function fill(path: string): void {
   for (const [hour, mark] of marks) put.run("usage-marks", hour, String(mark));
   db.exec("COMMIT");
   db.close();
+}
+
+function taskName(sandbox: number): string {
+  return `01K5ZV9QJ4T5N2W0D7${String(Math.floor(sandbox)).padStart(8, "0")}`;
 }

@@ -11,10 +11,15 @@ import { taskBudgetStatus } from "./budgets.ts";
 import { HOUR_MS, readState, unmetered } from "./metering.ts";
 import { billOf, decimal, pricesAt } from "./prices.ts";
 import { isNothing, type Quantities, Sums } from "./quantities.ts";
-import { type Group, groupsOf } from "./sums.ts";
+import { type Group, groupsOf, taskGroupsOf, taskOf } from "./sums.ts";
 
 type Owner = Pick<Project, "id">;
 type Names = Pick<UsageGroup, "project" | "agent" | "template" | "taskId" | "day">;
+
+interface Found {
+  names: Names;
+  groups: Group[];
+}
 
 const SETTINGS = "usage-settings";
 const DAY_MS = 24 * HOUR_MS;
@@ -35,26 +40,26 @@ export async function setUsageSettings(platform: Platform, project: Owner, setti
 export async function reportUsage(platform: Platform, project: Owner, query: UsageQuery): Promise<UsageReport> {
   const { fromMs, toMs } = stretchOf(platform, query);
   const currency = query.currency ?? (await getUsageSettings(platform, project)).currency;
-  // Only what is shown is added up: of many tasks a page has few.
-  const found = new Map<string, { names: Names; groups: Group[] }>();
-  const tasks = query.groupBy.includes("task");
-  await groupsOf(platform, project.id, { fromMs, toMs, tasks }, (group, hourMs) => {
-    const names = namesOf(query.groupBy, project.id, group, hourMs);
-    const key = placeOf(query.groupBy, names);
-    const mine = found.get(key);
-    if (mine) mine.groups.push(group);
-    else found.set(key, { names, groups: [group] });
-  });
-  const places = [...found.keys()].toSorted();
   const after = query.after === undefined ? undefined : Buffer.from(query.after, "base64url").toString();
-  const begin = after === undefined ? 0 : places.findIndex((place) => place > after);
-  const shown = begin < 0 ? [] : places.slice(begin, begin + query.limit);
+  // Only what is shown is added up: of many tasks a page has few.
+  const found = new Map<string, Found>();
+  const find = (group: Group, hourMs: number) => {
+    const names = namesOf(query.groupBy, project.id, group, hourMs);
+    const place = placeOf(query.groupBy, names);
+    if (after !== undefined && place <= after) return;
+    const mine = found.get(place);
+    if (mine) mine.groups.push(group);
+    else found.set(place, { names, groups: [group] });
+  };
+  const before = await findAll(platform, project.id, { fromMs, toMs, query, after }, find, found);
+  const places = [...found].flatMap(([place, { names }]) => (isBefore(names, before) ? [place] : [])).toSorted();
+  const shown = places.slice(0, query.limit);
   const items = shown.flatMap((place) => {
     const group = found.get(place);
     return group ? [itemOf(group.names, group.groups, currency)] : [];
   });
   const last = shown.at(-1);
-  const isMore = last !== undefined && last !== places.at(-1);
+  const isMore = last !== undefined && places.length > shown.length;
   return {
     from: iso(fromMs),
     to: iso(toMs),
@@ -62,6 +67,37 @@ export async function reportUsage(platform: Platform, project: Owner, query: Usa
     items,
     ...(isMore ? { next: Buffer.from(last).toString("base64url") } : {}),
   };
+}
+
+/**
+ * Reads what a page of a report may show. Tasks are many: where they come first, only those of the page are read, and the
+ * answer is the first that may not be whole.
+ */
+async function findAll(
+  platform: Platform,
+  projectId: string,
+  { fromMs, toMs, query, after }: { fromMs: number; toMs: number; query: UsageQuery; after: string | undefined },
+  find: (group: Group, hourMs: number) => void,
+  found: ReadonlyMap<string, Found>,
+): Promise<string | undefined> {
+  const { groupBy, limit } = query;
+  if (!groupBy.includes("task")) {
+    await groupsOf(platform, projectId, { fromMs, toMs }, find);
+    return undefined;
+  }
+  const comeFirst = groupBy.find((name) => name !== "project") === "task";
+  const fromTask = comeFirst ? (after?.split("\n")[groupBy.indexOf("task")] ?? "") : "";
+  const areEnough = (before: string) => {
+    if (!comeFirst) return false;
+    let whole = 0;
+    for (const { names } of found.values()) if (isBefore(names, before)) whole += 1;
+    return whole > limit;
+  };
+  return taskGroupsOf(platform, projectId, { fromMs, toMs, fromTask }, find, areEnough);
+}
+
+function isBefore(names: Names, task: string | undefined): boolean {
+  return task === undefined || taskOf(names) < task;
 }
 
 /** The bill of one task: what its sandboxes' rows come to, and what they used since. */

@@ -17,8 +17,14 @@ interface HourSums {
   mark: number;
   /** By agent and template, which are few. */
   groups: Group[];
-  /** How many rows the sums of its tasks take. */
-  parts: number;
+  /** Where the sums of its tasks are: no task is in two parts, and they are in the order of tasks. */
+  parts: Span[];
+}
+
+/** The first and the last task of a part; what belongs to no task comes before all. */
+interface Span {
+  first: string;
+  last: string;
 }
 
 interface TaskSums {
@@ -26,34 +32,104 @@ interface TaskSums {
   groups: Group[];
 }
 
+/** An hour of a stretch of time, with its sums where they may be believed. */
+interface Hour {
+  key: string;
+  hourMs: number;
+  sums?: HourSums;
+}
+
+/** What of an hour is read at once: a part of its sums, or its rows. */
+interface Piece extends Span {
+  hour: Hour;
+  part?: number;
+}
+
+interface Stretch {
+  fromMs: number;
+  toMs: number;
+}
+
+/** No task's name has a character that is as high. */
+const AFTER_ALL = "\uffff";
 export const HOURS = "usage-hours";
 export const TASK_HOURS = "usage-task-hours";
 /** The marks that the sums of hours cover, so that a sweep which has nothing to do reads numbers alone. */
 export const SUMMED = "usage-summed";
 const PAGE = 1000;
-const PART = 2000;
+/** How many groups a part has before the next task begins another: what a page of tasks reads of an hour at the least. */
+const PART = 200;
+const AT_ONCE = 8;
 /** Hours that one run makes sums of, and how far back it looks for them. */
 const HOURS_PER_RUN = 4;
 const LOOKED_BACK = 72;
 
-/** Groups of every whole hour in a stretch of time; with `tasks`, each task's own. */
+/** Groups of every hour in a stretch of time, each hour's own; no group says of which task it is. */
 export async function groupsOf(
   platform: Platform,
   projectId: string,
-  { fromMs, toMs, tasks }: { fromMs: number; toMs: number; tasks: boolean },
+  stretch: Stretch,
   each: (group: Group, hourMs: number) => void,
 ): Promise<void> {
+  for (const { key, hourMs, sums } of await hoursOf(platform, projectId, stretch))
+    for (const group of sums?.groups ?? (await groupRows(platform, key, false, isWithin(stretch)))) each(group, hourMs);
+}
+
+/**
+ * The same for each task from `fromTask` on. Parts are read in the order of their first tasks, so that all tasks before
+ * the next part's first are whole; with that one it is asked again and again whether they are enough. Answers the first
+ * task that may not be whole, if there is one.
+ */
+export async function taskGroupsOf(
+  platform: Platform,
+  projectId: string,
+  { fromTask, ...stretch }: Stretch & { fromTask: string },
+  each: (group: Group, hourMs: number) => void,
+  areEnough: (before: string) => boolean,
+): Promise<string | undefined> {
+  const pieces = (await hoursOf(platform, projectId, stretch))
+    .flatMap(piecesOf)
+    .filter(({ last }) => last >= fromTask)
+    .toSorted((a, b) => compare(a.first, b.first));
+  for (let at = 0; at < pieces.length; at += AT_ONCE) {
+    const turn = pieces.slice(at, at + AT_ONCE);
+    const read = await Promise.all(turn.map(async (piece) => ({ piece, groups: await groupsIn(platform, piece, stretch) })));
+    for (const { piece, groups } of read) for (const group of groups) if (taskOf(group) >= fromTask) each(group, piece.hour.hourMs);
+    const next = pieces[at + AT_ONCE];
+    if (next && areEnough(next.first)) return next.first;
+  }
+  return undefined;
+}
+
+async function hoursOf(platform: Platform, projectId: string, { fromMs, toMs }: Stretch): Promise<Hour[]> {
   const from = hourKey(projectId, fromMs - HOUR_MS);
   const until = hourKey(projectId, toMs);
-  const sums = new Map((await stretch<HourSums>(platform, HOURS, projectId, from, until)).map((row) => [row.key, row.value]));
-  for (const { key, value: mark } of await stretch<number>(platform, USAGE_MARKS, projectId, from, until)) {
+  const known = new Map((await rowsOf<HourSums>(platform, HOURS, projectId, from, until)).map((row) => [row.key, row.value]));
+  const marks = await rowsOf<number>(platform, USAGE_MARKS, projectId, from, until);
+  return marks.map(({ key, value: mark }) => {
     const hourMs = Number(key.slice(projectId.length + 1));
     const isWhole = hourMs >= fromMs && hourMs + HOUR_MS <= toMs;
-    const known = sums.get(key);
-    const groups = isWhole && known?.mark === mark ? await keptGroups(platform, key, known, tasks) : undefined;
-    for (const group of groups ?? (await groupRows(platform, key, tasks, (row) => row.toMs >= fromMs && row.toMs < toMs)))
-      each(group, hourMs);
+    const sums = known.get(key);
+    return { key, hourMs, ...(isWhole && sums?.mark === mark ? { sums } : {}) };
+  });
+}
+
+function piecesOf(hour: Hour): Piece[] {
+  return hour.sums?.parts.map((span, part) => ({ hour, part, ...span })) ?? [{ hour, first: "", last: AFTER_ALL }];
+}
+
+/** A part that was made again meanwhile is not believed: the rows of its tasks are read instead. */
+async function groupsIn(platform: Platform, { hour, part, first, last }: Piece, stretch: Stretch): Promise<Group[]> {
+  if (part !== undefined) {
+    const sums = await platform.tables.get<TaskSums>(TASK_HOURS, partKey(hour.key, part));
+    if (sums?.value.mark === hour.sums?.mark && sums) return sums.value.groups;
   }
+  const isMeant = isWithin(stretch);
+  return groupRows(platform, hour.key, true, (row) => isMeant(row) && taskOf(row) >= first && taskOf(row) <= last);
+}
+
+function isWithin({ fromMs, toMs }: Stretch): (row: UsageRow) => boolean {
+  return (row) => row.toMs >= fromMs && row.toMs < toMs;
 }
 
 /** Makes sums of hours that are over and whose sums are old, the latest first. Any number may do so at once. */
@@ -74,25 +150,25 @@ export async function sumHours(platform: Platform, projectId: string, most = HOU
 
 /** The mark was read before the rows are: what is written meanwhile makes these sums old, and is not missed. */
 async function sumHour(platform: Platform, key: string, mark: number): Promise<void> {
-  const byTask = await groupRows(platform, key, true, () => true);
-  const parts = Math.ceil(byTask.length / PART);
-  for (let part = 0; part < parts; part += 1)
-    await platform.tables.put<TaskSums>(TASK_HOURS, partKey(key, part), { mark, groups: byTask.slice(part * PART, (part + 1) * PART) });
+  const byTask = (await groupRows(platform, key, true, () => true)).toSorted((a, b) => compare(taskOf(a), taskOf(b)));
+  const parts: Span[] = [];
+  for (const groups of partsOf(byTask)) {
+    await platform.tables.put<TaskSums>(TASK_HOURS, partKey(key, parts.length), { mark, groups });
+    parts.push({ first: taskOf(groups[0]), last: taskOf(groups.at(-1)) });
+  }
   const groups = joined(byTask.map(withoutTask));
   await platform.tables.put<HourSums>(HOURS, key, { mark, groups, parts });
   await platform.tables.put<number>(SUMMED, key, mark);
 }
 
-async function keptGroups(
-  platform: Platform,
-  key: string,
-  { mark, groups, parts }: HourSums,
-  tasks: boolean,
-): Promise<Group[] | undefined> {
-  if (!tasks) return groups;
-  const rows = await platform.tables.range<TaskSums>(TASK_HOURS, `${key}/`, { limit: PAGE });
-  const mine = rows.slice(0, parts);
-  return mine.length === parts && mine.every(({ value }) => value.mark === mark) ? mine.flatMap(({ value }) => value.groups) : undefined;
+function partsOf(sorted: readonly Group[]): Group[][] {
+  const parts: Group[][] = [];
+  for (const group of sorted) {
+    const part = parts.at(-1);
+    if (part && (part.length < PART || taskOf(part.at(-1)) === taskOf(group))) part.push(group);
+    else parts.push([group]);
+  }
+  return parts;
 }
 
 async function groupRows(platform: Platform, key: string, tasks: boolean, wanted: (row: UsageRow) => boolean): Promise<Group[]> {
@@ -131,7 +207,7 @@ function withoutTask({ agent, template, prices, used }: Group): Group {
 }
 
 /** Rows of hours after `from` and not after `until`. */
-async function stretch<T>(platform: Platform, table: string, projectId: string, from: string, until: string): Promise<Row<T>[]> {
+async function rowsOf<T>(platform: Platform, table: string, projectId: string, from: string, until: string): Promise<Row<T>[]> {
   const found: Row<T>[] = [];
   let after: string = from;
   for (;;) {
@@ -145,4 +221,13 @@ async function stretch<T>(platform: Platform, table: string, projectId: string, 
 
 function partKey(key: string, part: number): string {
   return `${key}/${String(part).padStart(6, "0")}`;
+}
+
+/** The task that a group is about; of what belongs to none, the name that comes before all. */
+export function taskOf(about: { taskId?: string | undefined } | undefined): string {
+  return about?.taskId ?? "";
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }

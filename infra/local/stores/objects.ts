@@ -4,6 +4,7 @@ import { type FileHandle, link, mkdir, open, rename, rmdir, stat, unlink } from 
 import { dirname, join } from "node:path";
 import { Problem } from "#contract/problem.ts";
 import type { ObjectInfo, Objects } from "#core/ports.ts";
+import { openGrowing } from "./growing-file.ts";
 import { keysOf, pathOf } from "./object-names.ts";
 
 const READ_BYTES = 256 * 1024;
@@ -106,36 +107,25 @@ async function write(path: string, body: ReadableStream<Uint8Array>, maxBytes: n
   try {
     signal?.throwIfAborted();
     await using file = await open(path, "wx", 0o600);
+    await using growing = openGrowing(file);
     const hash = createHash("sha256");
     let sizeBytes = 0;
-    // One piece is written while the next is hashed.
-    let writing = Promise.resolve();
     for (let next = await reader.read(); !next.done; next = await reader.read()) {
       signal?.throwIfAborted();
       sizeBytes += next.value.byteLength;
       if (sizeBytes > maxBytes) throw new Problem("body_too_large", { detail: `More than ${maxBytes} bytes came.`, maxBytes });
       hash.update(next.value);
-      await writing;
-      writing = writeAll(file, next.value);
-      writing.catch(() => {});
+      await growing.append(next.value);
     }
-    await writing;
     // An abort ends the reader as if the body had ended, and half a body is no object.
     signal?.throwIfAborted();
-    await file.sync();
+    await growing.end();
     return { sizeBytes, sha256: hash.digest("hex") };
   } catch (error) {
     await reader.cancel(error).catch(() => {});
     throw error;
   } finally {
     signal?.removeEventListener("abort", stop);
-  }
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let offset = 0; offset < bytes.byteLength;) {
-    const { bytesWritten } = await file.write(bytes, offset);
-    offset += bytesWritten;
   }
 }
 
