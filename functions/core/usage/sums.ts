@@ -17,8 +17,8 @@ interface HourSums {
   mark: number;
   /** By agent and template, which are few. */
   groups: Group[];
-  /** Where the sums of its tasks are: no task is in two parts, and they are in the order of tasks. */
-  parts: Span[];
+  /** Where the sums of its tasks are: no task is in two parts, and they are in the order of tasks. Without, its rows are read. */
+  parts?: Span[];
 }
 
 /** The first and the last task of a part; what belongs to no task comes before all. */
@@ -115,7 +115,7 @@ async function hoursOf(platform: Platform, projectId: string, { fromMs, toMs }: 
 }
 
 function piecesOf(hour: Hour): Piece[] {
-  return hour.sums?.parts.map((span, part) => ({ hour, part, ...span })) ?? [{ hour, first: "", last: AFTER_ALL }];
+  return hour.sums?.parts?.map((span, part) => ({ hour, part, ...span })) ?? [{ hour, first: "", last: AFTER_ALL }];
 }
 
 /** A part that was made again meanwhile is not believed: the rows of its tasks are read instead. */
