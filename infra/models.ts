@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { Problem } from "#contract/problem.ts";
-import type { Asking, Models, Tokens } from "#core/ports.ts";
+import type { Asking, Models, Tokens } from "#core/model-port.ts";
 
 /** An OpenAI-compatible endpoint, with its version in the path, as `https://api.openai.com/v1`. */
 export interface Endpoint {

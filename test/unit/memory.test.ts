@@ -7,7 +7,7 @@ import { addEvents, listEvents } from "#core/memory/events.ts";
 import { searchMemory } from "#core/memory/find.ts";
 import { finishForgetting, forgetMemory, listTombstones } from "#core/memory/forget.ts";
 import { addRecord, forgetExpired, getHistory, getRecord, listRecords, reviseRecord } from "#core/memory/records.ts";
-import type { Models } from "#core/ports.ts";
+import type { Models } from "#core/model-port.ts";
 import { openCore } from "#support/core.ts";
 import { isProblem } from "#support/problem.ts";
 

@@ -1,7 +1,7 @@
 import * as z from "zod";
 import type { Collection, MemoryEvent, RecordType } from "#contract/memory.ts";
 import { Problem } from "#contract/problem.ts";
-import type { Asking, Models } from "#core/ports.ts";
+import type { Asking, Models } from "#core/model-port.ts";
 
 /** What an extractor found: a text worth keeping, and which of the events it comes from. */
 export interface Found {
