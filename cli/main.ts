@@ -2,6 +2,7 @@ import { Problem, asProblem } from "#contract/problem.ts";
 import { clientConfig } from "#infra/config.ts";
 import { actions } from "./actions.ts";
 import { artifact } from "./artifact.ts";
+import { browser } from "./browser.ts";
 import { helpFor, understand, type Command } from "./command.ts";
 import { audit } from "./audit.ts";
 import { cost } from "./cost.ts";
@@ -27,6 +28,7 @@ const COMMANDS: readonly Command[] = [
   run,
   exec,
   shell,
+  browser,
   sandbox,
   snapshot,
   template,

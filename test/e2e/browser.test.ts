@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
+import { get, type IncomingMessage } from "node:http";
 import { after, before, test } from "node:test";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { connect } from "puppeteer-core";
 import { Browser as BrowserNow, DevtoolsTarget, DevtoolsVersion } from "#contract/browser.ts";
+import { projectDir } from "#infra/config.ts";
 import { type Box, makeBox } from "#support/box.ts";
 import { type Door, newTenant, openDoor, type Tenant } from "#support/door.ts";
 import { refused } from "#support/refusal.ts";
@@ -138,6 +142,41 @@ test("Playwright logs in, filters, pages on, downloads, uploads, and meets dialo
   assert.equal(await download.failure(), null);
   assert.match(await readInside((await download.path()) ?? ""), CSV);
   await context.close();
+});
+
+test("`cleanroom browser` has it at a port of this machine, where Puppeteer's browserURL finds it, and no page does", LIMIT, async () => {
+  const child = spawn(process.execPath, ["cli/cleanroom.mjs", "browser", box.id, "--port", "0", "--json"], {
+    cwd: projectDir(),
+    env: { ...process.env, CLEANROOM_URL: door.origin, CLEANROOM_API_KEY: tenant.key.apiKey },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const ended = once(child, "exit");
+  try {
+    const [line] = (await once(child.stdout, "data")) as [Buffer];
+    const { url } = JSON.parse(line.toString()) as { url: string };
+    const browser = await connect({ browserURL: url, defaultViewport: null });
+    const page = await browser.newPage();
+    await page.goto("data:text/html,<title>By a port</title>");
+    assert.equal(await page.title(), "By a port");
+    await page.close();
+    await browser.disconnect();
+    const status = async (path: string, headers: Record<string, string> = {}) => {
+      const asked = get(`${url}${path}`, { headers });
+      const [answer] = (await once(asked, "response")) as [IncomingMessage];
+      answer.resume();
+      return answer.statusCode;
+    };
+    assert.equal(await status("/json/list"), 200);
+    assert.equal(await status("/json/list", { origin: "https://evil.example" }), 403);
+    assert.equal(await status("/json/list", { host: "evil.example" }), 403);
+    assert.equal(await status("/files?path=/etc/passwd"), 404);
+    const socket = new WebSocket(`${url.replace("http", "ws")}/ws/automation`, { headers: { origin: "https://evil.example" } });
+    const [met] = (await Promise.race([once(socket, "open"), once(socket, "error")])) as [Event];
+    assert.equal(met.type, "error");
+  } finally {
+    child.kill("SIGINT");
+    await ended;
+  }
 });
 
 test("a download is kept where the client asks for it inside, and read from the sandbox's files", LIMIT, async () => {
