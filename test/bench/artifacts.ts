@@ -10,18 +10,18 @@ const SIZE_MIB = 256;
 const TARGET_RATIO = 1 / 0.7;
 
 /** An artifact up and down, beside a plain file that goes the same way: through one local connection and onto the disk. */
-export async function artifacts(caller: Caller, runs: number): Promise<Figure[]> {
+export async function artifacts(caller: Caller, runs: number, sizeMiB = SIZE_MIB): Promise<Figure[]> {
   await using floor = await openFileFloor();
   using plain = callerOf(floor.origin, { key: { apiKey: "none" } });
-  const bytes = randomBytes(SIZE_MIB * MIB);
+  const bytes = randomBytes(sizeMiB * MIB);
   let made = 0;
   let kept = "";
   const letGo = () => caller.json("DELETE", `/api/artifacts/${kept}`, undefined, 204);
   const [copyUp, up] = await inTurns(
     runs,
-    { name: `${SIZE_MIB} MiB into a plain file`, work: () => plain.bytes("PUT", "/", bytes) },
+    { name: `${sizeMiB} MiB into a plain file`, work: () => plain.bytes("PUT", "/", bytes) },
     {
-      name: `${SIZE_MIB} MiB artifact up`,
+      name: `${sizeMiB} MiB artifact up`,
       // Each is another content, so that none is there already; the one before is gone, as the file is.
       before: async () => {
         if (kept !== "") await letGo();
@@ -38,9 +38,9 @@ export async function artifacts(caller: Caller, runs: number): Promise<Figure[]>
   const { pathname, search } = new URL(url);
   const [copyDown, down] = await inTurns(
     runs,
-    { name: `${SIZE_MIB} MiB out of a plain file`, work: () => plain.bytes("GET", "/") },
+    { name: `${sizeMiB} MiB out of a plain file`, work: () => plain.bytes("GET", "/") },
     {
-      name: `${SIZE_MIB} MiB artifact down`,
+      name: `${sizeMiB} MiB artifact down`,
       work: async () => {
         const size = await caller.bytes("GET", pathname + search);
         if (size !== bytes.length) throw new Error(`the download has ${size} bytes`);
@@ -76,10 +76,11 @@ async function inTurns(runs: number, floor: Turn, own: Turn): Promise<[Figure, F
   ];
 }
 
+/** `npm run bench:artifacts [runs] [MiB]`. */
 if (import.meta.main) {
   await using door = await openDoor({ environment: {} });
   using caller = callerOf(door.origin, await newTenant(door));
-  const rows = summary(await artifacts(caller, Number(process.argv[2] ?? 10)));
+  const rows = summary(await artifacts(caller, Number(process.argv[2] ?? 10), Number(process.argv[3] ?? SIZE_MIB)));
   printTable(rows);
   console.log(JSON.stringify({ rows }));
 }
