@@ -82,15 +82,19 @@ class Display:
     def start(self):
         """Has the display there, and answers its name, such as `:1`. Whoever needs it for longer than a moment holds it."""
         with self.hold() as screen:
-            screen.managed.wait(START_SECONDS)
             return screen.name
 
     @contextlib.contextmanager
     def hold(self):
-        """The display, there at least as long as this block. Its window manager may still be on its way."""
+        """
+        The display, there at least as long as this block, and its window manager with it: a window that comes while that
+        begins may never be shown, and who has been told that there is a display may start a program.
+        """
         release = self.keep()
         try:
-            yield self.screen_now()
+            screen = self.screen_now()
+            screen.managed.wait(START_SECONDS)
+            yield screen
         finally:
             release()
 
