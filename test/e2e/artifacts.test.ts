@@ -270,18 +270,22 @@ test("two hundred megabytes are kept and downloaded in constant memory of the ga
   await using own = await startDoor();
   const by = await newTenant(own);
   await using box = await makeBox(by);
-  await box.command("echo warm > warm; head -c 200M /dev/zero | tr '\\0' x > large");
-  await fetch((await link(await keep(box, { path: "warm" }, by), {}, by)).url);
+  await box.command("for mib in 50 200; do head -c ${mib}M /dev/zero | tr '\\0' x > $mib; done");
+  const passes = async (mib: number) => {
+    const kept = await keep(box, { path: String(mib) }, by);
+    assert.equal(kept.sizeBytes, mib * 1024 * 1024);
+    const answer = await fetch((await link(kept, {}, by)).url);
+    let sizeBytes = 0;
+    for await (const chunk of answer.body ?? []) sizeBytes += chunk.byteLength;
+    assert.equal(sizeBytes, kept.sizeBytes);
+  };
   const gateway = functionPid(own, "cleanroom-gateway");
+  // What a stream takes once, whatever its length, is taken by the first.
+  await passes(50);
   const before = peakMiB(gateway);
-  const kept = await keep(box, { path: "large" }, by);
-  assert.equal(kept.sizeBytes, 200 * 1024 * 1024);
-  const answer = await fetch((await link(kept, {}, by)).url);
-  let sizeBytes = 0;
-  for await (const chunk of answer.body ?? []) sizeBytes += chunk.byteLength;
-  assert.equal(sizeBytes, kept.sizeBytes);
+  await passes(200);
   const grown = peakMiB(gateway) - before;
-  assert.ok(grown < 80, `the gateway grew by ${grown.toFixed(0)} MiB`);
+  assert.ok(grown < 40, `the gateway grew by ${grown.toFixed(0)} MiB`);
 
   // The parts of an upload survive the gateway, and what it was just receiving leaves nothing.
   const { id } = Upload.parse(await by.json("POST", "/api/uploads", { name: "whole", sizeBytes: 6 }, 201));
