@@ -31,6 +31,9 @@ const SECRET_PURPOSE = /(^|\s)(cc-\S+|one-time-code|current-password|new-passwor
 const TYPED = /^(text|search|tel|url|email|number|password|)$/;
 const TOLD_KEYS = new Set(["Enter", "Escape", "Tab", "Delete", "PageUp", "PageDown"]);
 
+/** What puts each listener where it was; to put one there twice is to put it there once. */
+const staying: (() => void)[] = [];
+
 /** A form's own names hide what its elements are asked by: they are asked by what every element has. */
 const attribute = (element: Element, name: string): string => Element.prototype.getAttribute.call(element, name) ?? "";
 
@@ -131,6 +134,7 @@ function watch(report: Report): void {
   });
   listen("focusout", (_event, element) => flush(editableOf(element)));
   stay("pagehide", flushAll);
+  new MutationObserver(() => staying.forEach((add) => add())).observe(document, { childList: true });
 }
 
 /** Calls for the element that an event is really for, also inside of a component. */
@@ -154,7 +158,7 @@ function listen(type: string, act: (event: Event, element: Element) => void): vo
 function stay(type: string, listener: (event: Event) => void): void {
   const add = () => addEventListener(type, listener, { capture: true, passive: true });
   add();
-  new MutationObserver(add).observe(document, { childList: true });
+  staying.push(add);
 }
 
 function isTyped(element: Element): boolean {
