@@ -18,7 +18,7 @@ import {
   threadDoc,
   threadId,
 } from "./documents.ts";
-import { PROJECT_ITSELF } from "#core/usage/counts.ts";
+import { projectItself } from "#core/usage/counts.ts";
 import { extractorOf, type Found } from "./extract.ts";
 import { expiry, iso, makeRoom, type Place, placeOf, vectorsFor, write } from "./records.ts";
 
@@ -42,7 +42,7 @@ export async function addEvents(
   requireModels(platform, place.collection);
   await makeRoom(place, 2 * given.events.length);
   const events = eventsOf(place, said);
-  const of = { projectId: owner.id, id: PROJECT_ITSELF };
+  const of = projectItself(owner.id);
   const found = await extractorOf(place.collection).extract(platform.models, place.collection, events, {
     signal,
     spent: ({ input, cached, output }) =>

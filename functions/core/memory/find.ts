@@ -1,7 +1,7 @@
 import { LIMITS } from "#contract/limits.ts";
 import type { MemoryFilter, MemoryHit, SearchMemory } from "#contract/memory.ts";
 import type { Platform, SearchHit, SearchWord } from "#core/ports.ts";
-import { PROJECT_ITSELF } from "#core/usage/counts.ts";
+import { projectItself } from "#core/usage/counts.ts";
 import type { Owner } from "./collections.ts";
 import { dateWords, spansIn } from "./dates.ts";
 import { filterOf, type KeptRecord } from "./documents.ts";
@@ -23,7 +23,7 @@ export async function searchMemory(
   signal?: AbortSignal,
 ): Promise<{ hits: MemoryHit[] }> {
   const place = await placeOf(platform, owner, name);
-  platform.counts.count({ projectId: owner.id, id: PROJECT_ITSELF }, { memory_retrievals: 1 });
+  platform.counts.count(projectItself(owner.id), { memory_retrievals: 1 });
   const { query, filter, limit, minScore } = asked;
   const nowMs = asked.now === undefined ? platform.clock.now() : Date.parse(asked.now);
   const lexical = await byWords(place, query, filter, place.collection.embeddings ? Math.max(50, limit) : limit, nowMs);

@@ -3,7 +3,7 @@ import { LIMITS } from "#contract/limits.ts";
 import type { AddRecord, Collection, MemoryFilter, MemoryRecord, Revision } from "#contract/memory.ts";
 import { Problem } from "#contract/problem.ts";
 import type { KeptDoc, Platform, SearchDoc } from "#core/ports.ts";
-import { PROJECT_ITSELF } from "#core/usage/counts.ts";
+import { projectItself } from "#core/usage/counts.ts";
 import { type Owner, ownCollection, spaceOf } from "./collections.ts";
 import { filterOf, type KeptRecord, RECORD, recordDoc, rewritten, sha256 } from "./documents.ts";
 
@@ -166,7 +166,7 @@ export async function vectorsFor(
   if (!collection.embeddings || texts.length === 0) return [];
   const embed = platform.models.embed;
   if (!embed) throw new Problem("not_supported", { detail: "No embedding model is configured any more" });
-  const of = { projectId: owner.id, id: PROJECT_ITSELF };
+  const of = projectItself(owner.id);
   return embed(texts, { signal, spent: ({ input, cached }) => platform.counts.count(of, { embedding_tokens: input + cached }) });
 }
 

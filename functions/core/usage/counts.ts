@@ -9,7 +9,11 @@ export interface Source {
 }
 
 /** The source of what belongs to no sandbox; no sandbox's id begins with it. */
-export const PROJECT_ITSELF = "_project";
+const PROJECT_ITSELF = "_project";
+
+export function projectItself(projectId: string): Source {
+  return { projectId, id: PROJECT_ITSELF };
+}
 
 /** What is counted where it passes. `count` costs its caller nothing: counts are kept for a moment and added up together. */
 export interface Counts {

@@ -5,7 +5,7 @@ import { rowKey, SANDBOXES, type SandboxRow, unlessConflict } from "#core/sandbo
 import { TASKS, taskKey, type TaskRow } from "#core/task-rows.ts";
 import { allotted } from "./allotted.ts";
 import { settleBudgets } from "./budgets.ts";
-import { PROJECT_ITSELF, readCounts, type Source, sourceKey } from "./counts.ts";
+import { projectItself, readCounts, type Source, sourceKey } from "./counts.ts";
 import { hoursAt } from "./hours.ts";
 import { pricesAt } from "./prices.ts";
 import { above, isNothing, plus, type Quantities, sumOf } from "./quantities.ts";
@@ -76,7 +76,7 @@ export async function meterSandbox(platform: Platform, metered: Metered): Promis
 
 /** The same for what a project used beside its sandboxes. */
 export async function meterProject(platform: Platform, projectId: string): Promise<MeterState> {
-  return meter(platform, { projectId, id: PROJECT_ITSELF }, undefined);
+  return meter(platform, projectItself(projectId), undefined);
 }
 
 /** Meters a sandbox that has ended for the last time; doing it again finds nothing more. */
